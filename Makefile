@@ -1,0 +1,34 @@
+# Everything runs in .venv, which the first target that needs it sets up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= $(NEGGEN_DATA)
+
+.PHONY: demo test lint bench clean
+
+## the whole story on the built-in shop; writes demo/report.html
+demo: $(READY)
+	$(BIN)/neggen demo demo
+
+## every test; data-dependent ones run when NEGGEN_DATA names the folder of data sets
+test: $(READY)
+	$(BIN)/pytest -n 2
+
+## style and types
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## every benchmark; needs DATA=folder of data sets
+bench: $(READY)
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark --data "$(DATA)" || exit 1; done
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache
