@@ -1,0 +1,55 @@
+"""neggen: recommenders that understand items.
+
+The public names load what they need when first used, so ``import neggen`` costs next to nothing::
+
+    from neggen import Dataset, NegGen
+
+    data = Dataset.from_frames(interactions, items, image_dir="images")
+    model = NegGen().fit(data)
+    model.recommend(["u1", "u2"], k=20)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neggen.data.dataset import Dataset
+    from neggen.data.shop import make_shop
+    from neggen.errors import NegGenError
+    from neggen.models.ease import EASE
+    from neggen.models.lightgcn import LightGCN
+    from neggen.models.neggen import NegGen
+    from neggen.models.popularity import Popularity
+    from neggen.workspace import Workspace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Dataset": "neggen.data.dataset",
+    "EASE": "neggen.models.ease",
+    "LightGCN": "neggen.models.lightgcn",
+    "NegGen": "neggen.models.neggen",
+    "NegGenError": "neggen.errors",
+    "Popularity": "neggen.models.popularity",
+    "Workspace": "neggen.workspace",
+    "make_shop": "neggen.data.shop",
+}
+
+__all__ = [
+    "EASE",
+    "Dataset",
+    "LightGCN",
+    "NegGen",
+    "NegGenError",
+    "Popularity",
+    "Workspace",
+    "make_shop",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neggen' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,49 @@
+"""What the items' table says about them: which columns are usable, and which make up the text."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+from polars import selectors
+from polars.datatypes import DataType, DataTypeClass
+
+IDS = ("id", "asin", "parent_asin", "image", "image_sha256")
+LINK = re.compile(r"(^|_)urls?(_|$)|url$|^im(age|g)?url")
+
+
+def plain_attributes(items: pl.DataFrame, where: str, notes: list[str]) -> pl.DataFrame:
+    """Return ``items`` with NaN as null and without columns of binary data, which a note names."""
+    binary = [name for name, dtype in items.schema.items() if _holds_binary(dtype)]
+    if binary:
+        notes.append(f"Not used from {where}: {', '.join(binary)} (binary data).")
+    return items.drop(binary).with_columns(selectors.float().fill_nan(None))
+
+
+def _holds_binary(dtype: DataType | DataTypeClass) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds_binary(inner) for inner in dtype.to_schema().values())
+    if isinstance(dtype, pl.List | pl.Array):
+        return _holds_binary(dtype.inner)
+    return isinstance(dtype, pl.Binary | pl.Object)
+
+
+def text_columns_of(items: pl.DataFrame) -> tuple[str, ...]:
+    """Return the columns that make up an item's text: all but ids, pictures and links."""
+    return tuple(name for name in items.columns if not _is_reference(name.strip().lower()))
+
+
+def _is_reference(name: str) -> bool:
+    return not name or name in IDS or name.endswith(("_id", "itemid")) or bool(LINK.search(name))
+
+
+def text_of(items: pl.DataFrame, columns: tuple[str, ...], index: int) -> str | None:
+    """Return the attributes of one item as ``name: value`` lines, or None if it has none."""
+    lines = []
+    for column in columns:
+        value = items[column][index]
+        if isinstance(value, pl.Series):
+            value = ", ".join(str(entry) for entry in value if entry is not None)
+        if value is not None and str(value).strip():
+            lines.append(f"{column}: {str(value).strip()}")
+    return "\n".join(lines) or None

@@ -1,0 +1,64 @@
+"""What a reader of one source format is, and what every reader may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from neggen.data.dataset import Dataset
+
+NAMED_IN_NOTE = 5
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a source does not say itself.
+
+    Attributes:
+        interactions: the table of interactions, if it is not ``SOURCE/interactions.*``.
+        items: the table of items, if it is not ``SOURCE/items.*``.
+        images: the folder that picture paths are relative to, if it is not that of the items.
+        user_column: name of the user column.
+        item_column: name of the item column.
+        image_column: name of the column of picture paths.
+        drop_unknown: drop interactions whose item has no row instead of refusing them.
+    """
+
+    interactions: Path | None = None
+    items: Path | None = None
+    images: Path | None = None
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    image_column: str = "image"
+    drop_unknown: bool = False
+
+
+class Reader(Protocol):
+    """One source format."""
+
+    name: str
+    """What the format is called, such as ``mmrec``."""
+    layout: str
+    """Its files in a few words, for the message that nothing was recognized."""
+
+    def recognizes(self, path: Path) -> bool:
+        """Return whether ``path``, an existing file or folder, looks like this format."""
+
+    def read(self, path: Path, options: ReadOptions) -> Dataset:
+        """Read the source; files in the folder that are not used are named in ``notes``.
+
+        Raises:
+            NegGenError: For anything wrong in the files, naming file, row and value.
+        """
+
+
+def unused_note(folder: Path, used: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence on the entries of ``folder`` that are not used, if there are any."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    unused = sorted(names.difference(used))
+    if not unused:
+        return ()
+    more = f" and {len(unused) - NAMED_IN_NOTE:,} more" if len(unused) > NAMED_IN_NOTE else ""
+    return (f"Not used from {folder}: {', '.join(unused[:NAMED_IN_NOTE])}{more}.",)

@@ -1,0 +1,146 @@
+"""Tables from CSV, TSV, JSON Lines and Parquet files, strictly: a bad row is named, not skipped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from neggen.errors import NegGenError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+BLOCK_BYTES = 64 * 2**20
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a table by its suffix. Columns of CSV and TSV stay text, so that ids keep their zeros.
+
+    Raises:
+        NegGenError: If the file is missing, empty, of another kind, not UTF-8 (with the byte) or
+            has a row that does not fit (with the row).
+    """
+    if not path.is_file():
+        raise NegGenError(f"There is no file {path}.")
+    if path.suffix not in SUFFIXES:
+        raise NegGenError(
+            f"{path} has the suffix '{path.suffix}'; tables are {', '.join(SUFFIXES)}."
+        )
+    if path.suffix == ".csv":
+        return read_delimited(path, ",")
+    if path.suffix == ".tsv":
+        return read_delimited(path, "\t")
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path)
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise NegGenError(f"{path} is not a Parquet file: {_first_line(error)}.") from None
+
+
+def read_delimited(path: Path, delimiter: str) -> pl.DataFrame:
+    """Read delimited text with a header; every column is text.
+
+    Raises:
+        NegGenError: If the file is empty, not UTF-8, repeats a column or has a ragged row.
+    """
+    ragged: list[arrow_csv.InvalidRow] = []
+
+    def note_ragged(row: arrow_csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "error"
+
+    try:
+        header = _header(path, delimiter)
+        table = arrow_csv.read_csv(
+            path,
+            # One thread: only then does Arrow count the rows.
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note_ragged
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={name: pa.string() for name in header}
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
+        if ragged:
+            row = ragged[0]
+            raise NegGenError(
+                f"Row {row.number} of {path} (the header is row 1) has {row.actual_columns} "
+                f"values for {row.expected_columns} columns: {row.text[:80]!r}; mend or quote it."
+            ) from None
+        _refuse_other_encodings(path)
+        raise NegGenError(f"{path} cannot be read as delimited text: {error}.") from None
+    frame = pl.DataFrame(table)
+    _refuse_open_quote(frame, path)
+    return frame
+
+
+def _refuse_open_quote(frame: pl.DataFrame, path: Path) -> None:
+    """A quote that is never closed swallows every row to the end of the file as one value."""
+    if frame.is_empty() or "\n" not in frame.row(-1)[-1]:
+        return
+    if path.read_bytes().count(b'"') % 2:
+        raise NegGenError(
+            f"{path} has a quote that is never closed in data row {len(frame):,}: "
+            f"{frame.row(-1)[-1][:80]!r}; close it, or double it if it is meant."
+        )
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file, delimiter=delimiter), [])
+    if not header:
+        raise NegGenError(f"{path} is empty; it needs a header and rows.")
+    for name in header:
+        if header.count(name) > 1:
+            raise NegGenError(f"{path} has two columns named '{name}'; rename one.")
+    return header
+
+
+def _read_jsonl(path: Path) -> pl.DataFrame:
+    if not path.stat().st_size:
+        raise NegGenError(f"{path} is empty; it needs one JSON object a line.")
+    try:
+        return pl.read_ndjson(path, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        _refuse_other_encodings(path)
+        _refuse_bad_lines(path)
+        raise NegGenError(
+            f"{path} cannot be read as JSON lines with the same types in each: "
+            f"{_first_line(error)}."
+        ) from None
+
+
+def _refuse_bad_lines(path: Path) -> None:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise NegGenError(
+                    f"Line {number} of {path} is not JSON ({error}): {line[:80]!r}."
+                ) from None
+            if not isinstance(value, dict):
+                raise NegGenError(f"Line {number} of {path} is not an object: {line[:80]!r}.")
+
+
+def _refuse_other_encodings(path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NegGenError(
+            f"{path} is not UTF-8: byte {error.start:,} is 0x{content[error.start]:02x}; "
+            f"convert the file, such as with: iconv -f LATIN1 -t UTF-8."
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

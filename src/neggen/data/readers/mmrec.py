@@ -1,0 +1,136 @@
+"""The format of the MMRec toolbox: ``NAME.inter`` with ``*_feat.npy`` beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from neggen.data.dataset import Dataset
+from neggen.data.readers.base import ReadOptions, unused_note
+from neggen.data.readers.files import read_delimited
+from neggen.data.tables import PARTS
+from neggen.data.vectors import Features
+from neggen.errors import NegGenError
+
+FEATURE_SUFFIX = "_feat.npy"
+
+
+class MMRecReader:
+    """Tab-separated ``userID itemID x_label`` with feature arrays whose row is the item id."""
+
+    name = "mmrec"
+    layout = "NAME.inter (tab-separated userID, itemID, x_label) and *_feat.npy"
+
+    def recognizes(self, path: Path) -> bool:
+        """Return whether ``path`` is an ``.inter`` file or a folder with one."""
+        return path.suffix == ".inter" if path.is_file() else any(path.glob("*.inter"))
+
+    def read(self, path: Path, options: ReadOptions) -> Dataset:
+        """Read interactions, labels and features.
+
+        With features the items are 0 to the largest id, as rows are; without, those that occur.
+
+        Raises:
+            NegGenError: For ids that are not whole numbers, labels other than 0, 1 and 2, or
+                features that do not fit the items.
+        """
+        if options.interactions or options.items or options.images:
+            raise NegGenError(
+                f"{path} is an MMRec source, which --interactions, --items and --images do not "
+                f"apply to; leave them out, or write the .inter file as interactions.tsv."
+            )
+        log_path = _inter_file(path)
+        log = read_delimited(log_path, "\t")
+        feature_paths = sorted(log_path.parent.glob(f"*{FEATURE_SUFFIX}"))
+        item_ids = _whole_numbers(log, "itemID", log_path)
+        _whole_numbers(log, "userID", log_path)
+        if "x_label" in log.columns:
+            log = log.drop("x_label").with_columns(part=_labels(log["x_label"], log_path))
+        notes: list[str] = []
+        features = {}
+        for feature_path in feature_paths:
+            modality = feature_path.name.removesuffix(FEATURE_SUFFIX)
+            features[modality] = _features(feature_path, int(item_ids.max()) + 1, notes)
+        items = np.arange(item_ids.max() + 1) if features else np.unique(item_ids)
+        data = Dataset.from_frames(
+            log.with_columns(itemID=pl.Series(item_ids)),
+            pl.DataFrame({"itemID": items}),
+            user_column="userID",
+            item_column="itemID",
+            names=(f"The interactions in {log_path}", "The items"),
+        )
+        notes.extend(
+            unused_note(log_path.parent, [log_path.name, *(p.name for p in feature_paths)])
+        )
+        return data.replace(features=features, notes=(*data.notes, *notes))
+
+
+def _inter_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = sorted(path.glob("*.inter"))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise NegGenError(f"{path} has several .inter files ({names}); name one of them.")
+    return found[0]
+
+
+def _whole_numbers(log: pl.DataFrame, column: str, path: Path) -> NDArray[np.int64]:
+    if column not in log.columns:
+        raise NegGenError(
+            f"{path} has no column '{column}', only {', '.join(log.columns)}; MMRec files have "
+            f"userID, itemID and x_label, separated by tabs."
+        )
+    if log.is_empty():
+        raise NegGenError(f"{path} has a header and no rows.")
+    numbers = log[column].cast(pl.UInt32, strict=False)
+    wrong = numbers.is_null()
+    if wrong.any():
+        row = wrong.arg_max() or 0
+        raise NegGenError(
+            f"Row {row + 2} of {path} has {column} = {log[column][row]!r}; MMRec ids are whole "
+            f"numbers from 0."
+        )
+    return numbers.cast(pl.Int64).to_numpy()
+
+
+def _labels(codes: pl.Series, path: Path) -> pl.Series:
+    labels = codes.replace_strict(["0", "1", "2"], PARTS, default=None, return_dtype=pl.String)
+    wrong = labels.is_null()
+    if wrong.any():
+        row = wrong.arg_max() or 0
+        raise NegGenError(
+            f"Row {row + 2} of {path} has x_label = {codes[row]!r}; it may be 0 (train), "
+            f"1 (validation) or 2 (test)."
+        )
+    return labels
+
+
+def _features(path: Path, items: int, notes: list[str]) -> Features:
+    """Read feature rows; those that are zero or not finite are missing."""
+    try:
+        # A memory map is bounded by the file, whatever size its header claims.
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise NegGenError(f"{path} is not a plain NumPy array: {error}.") from None
+    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
+        raise NegGenError(
+            f"{path} has shape {stored.shape} and type {stored.dtype}; features are numbers with "
+            f"one row an item."
+        )
+    if len(stored) != items:
+        raise NegGenError(
+            f"{path} has {len(stored):,} rows for {items:,} items (the largest itemID plus one); "
+            f"use the features that belong to this .inter file."
+        )
+    values = np.array(stored, dtype=np.float32)
+    mask: NDArray[np.bool_] = np.isfinite(values).all(axis=1) & np.any(values != 0, axis=1)
+    values[~mask] = 0
+    if not mask.all():
+        notes.append(
+            f"Masked {int((~mask).sum()):,} of {items:,} rows of {path.name}: zero or not finite."
+        )
+    return Features(values, mask)

@@ -1,0 +1,242 @@
+"""Data sets in workspaces: written once on import, read by every later stage."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from neggen.config import SplitConfig
+from neggen.data.dataset import Dataset
+from neggen.data.indexing import positions
+from neggen.data.tables import PARTS, with_parts
+from neggen.data.vectors import Features
+from neggen.errors import NegGenError
+from neggen.workspace import Workspace, atomic_path, read_toml, write_toml
+
+
+def save_dataset(
+    workspace: Workspace, data: Dataset, *, source: str, overwrite: bool = False
+) -> bool:
+    """Write an imported data set into a workspace.
+
+    The manifest is written last: a killed import leaves no workspace that could be opened.
+    Pictures are hard links where the file system allows it, else copies.
+
+    Args:
+        workspace: the folder, which need not exist.
+        data: what to write; its split, records and vectors are not part of it.
+        source: where the data came from, for the manifest.
+        overwrite: replace the data of another import. Generated answers and runs stay.
+
+    Returns:
+        Whether anything was written: False if the workspace holds the same content already.
+
+    Raises:
+        NegGenError: If the folder holds other data and ``overwrite`` is not set.
+    """
+    if workspace.manifest_path.exists():
+        held = workspace.manifest().get("content_hash")
+        if held == data.content_hash:
+            return False
+        if not overwrite:
+            raise NegGenError(
+                f"{workspace.path} already holds other data (imported from "
+                f"{workspace.manifest().get('source')}); choose a new folder, or replace them with "
+                f"overwrite (--overwrite)."
+            )
+    elif not overwrite:
+        for path in (workspace.items_path, workspace.interactions_path, workspace.image_dir):
+            if path.exists():
+                raise NegGenError(
+                    f"{path} exists, yet {workspace.path} is not a workspace: it is somebody "
+                    f"else's folder or an interrupted import; choose a new folder, or replace it "
+                    f"with overwrite (--overwrite)."
+                )
+    workspace.manifest_path.unlink(missing_ok=True)
+    for stale in (workspace.features_dir, workspace.test_sets_dir, workspace.splits_dir):
+        shutil.rmtree(stale, ignore_errors=True)
+    _place_pictures(data, workspace.image_dir)
+    _write_parquet(data.item_table, workspace.items_path)
+    _write_parquet(pl.DataFrame({"user_id": data.user_ids}), workspace.users_path)
+    _write_parquet(_interactions(data), workspace.interactions_path)
+    for name, pairs in data.test_sets.items():
+        table = _pairs_table(data, pairs[:, 0], pairs[:, 1])
+        _write_parquet(table, workspace.test_sets_dir / f"{_file_name(name)}.parquet")
+    for name, given in data.features.items():
+        path = workspace.features_dir / f"{_file_name(name)}.safetensors"
+        with atomic_path(path) as temporary:
+            save_file({"values": given.values, "mask": given.mask}, temporary)
+    users, items = data.shape
+    workspace.write_manifest(
+        source=source,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        content_hash=data.content_hash,
+        notes=list(data.notes),
+        counts={
+            "users": users,
+            "items": items,
+            "interactions": len(data.users),
+            "pictures": int(data.item_table["image"].count()),
+        },
+    )
+    return True
+
+
+def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Dataset:
+    """Read the data set of a workspace.
+
+    Args:
+        workspace: an imported workspace.
+        split: also divide the interactions. A split is drawn once and kept in the workspace, so
+            that every later run sees the same one.
+
+    Raises:
+        NegGenError: If a file is missing or damaged, or the split cannot be drawn.
+    """
+    item_table = _read_parquet(workspace.items_path)
+    user_ids = _read_parquet(workspace.users_path)["user_id"]
+    log = _read_parquet(workspace.interactions_path)
+    log = with_parts(log, str(workspace.interactions_path))
+    pairs = _pairs(log, user_ids, item_table["item_id"], workspace.interactions_path)
+    data = Dataset(
+        user_ids=user_ids,
+        item_ids=item_table["item_id"],
+        users=np.ascontiguousarray(pairs[:, 0]),
+        items=np.ascontiguousarray(pairs[:, 1]),
+        item_table=item_table,
+        time=log["time"].to_numpy() if "time" in log.columns else None,
+        given_parts=log["part"].to_numpy() if "part" in log.columns else None,
+        image_dir=workspace.image_dir,
+        features=_load_features(workspace.features_dir),
+        test_sets={
+            path.stem: _pairs(_read_parquet(path), user_ids, item_table["item_id"], path)
+            for path in sorted(workspace.test_sets_dir.glob("*.parquet"))
+        },
+        notes=tuple(workspace.manifest()["notes"]),
+    )
+    return data if split is None else _with_split(workspace, data, split)
+
+
+def _with_split(workspace: Workspace, data: Dataset, config: SplitConfig) -> Dataset:
+    """Return ``data`` with the kept split, drawn anew if it was of other settings or content."""
+    table_path = workspace.splits_dir / f"{config.name}.parquet"
+    settings_path = table_path.with_suffix(".toml")
+    settings = {"content_hash": data.content_hash, **config.model_dump()}
+    if settings_path.exists() and read_toml(settings_path) == settings:
+        labels = with_parts(_read_parquet(table_path), str(table_path))["part"]
+        if len(labels) != len(data.users):
+            raise NegGenError(
+                f"{table_path} has {len(labels):,} rows for {len(data.users):,} interactions; "
+                f"delete it to draw the split anew."
+            )
+        return data.replace(parts=labels.to_numpy(), split_config=config)
+    data = data.split(config)
+    settings_path.unlink(missing_ok=True)  # so that settings never stand beside another's table
+    assert data.parts is not None
+    _write_parquet(pl.DataFrame({"part": _labels(data.parts)}), table_path)
+    write_toml(settings_path, settings)
+    return data
+
+
+def _interactions(data: Dataset) -> pl.DataFrame:
+    table = _pairs_table(data, data.users, data.items)
+    if data.time is not None:
+        table = table.with_columns(time=pl.Series(data.time))
+    if data.given_parts is not None:
+        table = table.with_columns(part=_labels(data.given_parts))
+    return table
+
+
+def _pairs_table(data: Dataset, users: NDArray[np.int32], items: NDArray[np.int32]) -> pl.DataFrame:
+    return pl.DataFrame({"user_id": data.user_ids[users], "item_id": data.item_ids[items]})
+
+
+def _pairs(
+    table: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series, path: Path
+) -> NDArray[np.int32]:
+    """Return the internal user and item of each row, int32 ``[rows, 2]``."""
+    columns = []
+    for name, vocabulary in (("user_id", user_ids), ("item_id", item_ids)):
+        found = positions(table[name], vocabulary)
+        if (found < 0).any():
+            unknown = table[name][int(np.argmin(found))]
+            raise NegGenError(
+                f"{path} has {name} {unknown!r}, which its table in the workspace lacks; import "
+                f"the source again with overwrite (--overwrite)."
+            )
+        columns.append(found)
+    return np.stack(columns, axis=1)
+
+
+def _labels(parts: NDArray[np.uint8]) -> pl.Series:
+    return pl.Series(np.asarray(PARTS)[parts], dtype=pl.Enum(PARTS))
+
+
+def _load_features(folder: Path) -> Mapping[str, Features]:
+    features = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            arrays = load_file(path)
+            features[path.stem] = Features(arrays["values"], arrays["mask"])
+        except (SafetensorError, KeyError) as error:
+            raise NegGenError(
+                f"{path} is damaged ({error}); import the source again with overwrite."
+            ) from None
+    return features
+
+
+def _place_pictures(data: Dataset, folder: Path) -> None:
+    """Bring the pictures under ``folder`` and remove what else is there."""
+    names = data.item_table["image"].drop_nulls().to_list()
+    placed = {folder / name for name in names}
+    for name in names:
+        assert data.image_dir is not None
+        _link_or_copy((data.image_dir / name).resolve(), folder / name)
+    for path in _files_under(folder):
+        if path not in placed:
+            path.unlink()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _files_under(folder: Path) -> Iterable[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise NegGenError(f"{name!r} cannot be a file name; use letters, digits, '-', '_' and '.'.")
+    return name
+
+
+def _write_parquet(table: pl.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.write_parquet(temporary)
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise NegGenError(f"{path} is missing; import the source again with overwrite.") from None
+    except pl.exceptions.PolarsError as error:
+        raise NegGenError(f"{path} is not a Parquet file: {error}.") from None

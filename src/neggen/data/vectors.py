@@ -1,0 +1,38 @@
+"""Vectors of items, by modality, with a mask for what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Features:
+    """Given feature vectors of one modality, rows in the order of ``Dataset.item_ids``.
+
+    Attributes:
+        values: float32 ``[items, d]``; the rows of missing items are zero.
+        mask: bool ``[items]``, True where the item has this modality.
+    """
+
+    values: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """Encoded descriptions and their generated negatives.
+
+    Attributes:
+        modalities: names in the order of the modality axis, such as ``("image", "text")``.
+        positive: float32 ``[items, modalities, d]``, the encoded descriptions.
+        negative: float32 ``[items, completions, modalities, d]``, the encoded negatives.
+        mask: bool ``[items, modalities]``, True where the item has a record.
+    """
+
+    modalities: tuple[str, ...]
+    positive: NDArray[np.float32]
+    negative: NDArray[np.float32]
+    mask: NDArray[np.bool_]

@@ -1,0 +1,132 @@
+"""The workspace: a plain folder that every stage reads from and writes to.
+
+Nothing else in the package knows a file name inside it::
+
+    workspace.toml         what was imported, from where, and its content hash
+    items.parquet          one row an item: item_id, image, image_sha256, and the attribute columns
+    users.parquet          one row a user: user_id
+    interactions.parquet   one row an interaction: user_id, item_id, optional time and part
+    images/                the pictures, named as in items.parquet
+    features/              given feature vectors, one safetensors file a modality
+    test_sets/             further (user_id, item_id) pairs to test on, one Parquet file a set
+    splits/                which interactions train, validate and test, with their settings
+    journal.sqlite         every answer of every generation call
+    negatives.parquet      descriptions, templates and negatives, one row a record
+    vectors/               encoded descriptions and negatives, with a manifest
+    runs/                  trained models with their metrics and logs
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from neggen.errors import NegGenError
+
+FORMAT = 1
+
+
+class Workspace:
+    """A folder holding one catalogue, its interactions, and everything made from them."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest_path = self.path / "workspace.toml"
+        self.items_path = self.path / "items.parquet"
+        self.users_path = self.path / "users.parquet"
+        self.interactions_path = self.path / "interactions.parquet"
+        self.image_dir = self.path / "images"
+        self.features_dir = self.path / "features"
+        self.test_sets_dir = self.path / "test_sets"
+        self.splits_dir = self.path / "splits"
+        self.journal_path = self.path / "journal.sqlite"
+        self.records_path = self.path / "negatives.parquet"
+        self.vectors_dir = self.path / "vectors"
+        self.runs_dir = self.path / "runs"
+
+    @classmethod
+    def open(cls, path: str | Path) -> Workspace:
+        """Open an existing workspace.
+
+        Raises:
+            NegGenError: If the folder is not a workspace or was written by a newer version.
+        """
+        workspace = cls(path)
+        if not workspace.manifest_path.is_file():
+            raise NegGenError(
+                f"{workspace.path} is not a workspace (it has no workspace.toml); "
+                f"make one with: neggen import SOURCE {workspace.path}"
+            )
+        written = workspace.manifest().get("format")
+        if written != FORMAT:
+            raise NegGenError(
+                f"{workspace.manifest_path} has format {written}, this version reads {FORMAT}; "
+                f"import the source again into a new folder."
+            )
+        return workspace
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the contents of ``workspace.toml``."""
+        return read_toml(self.manifest_path)
+
+    def write_manifest(self, **entries: Any) -> None:
+        """Write ``workspace.toml``, keeping the order of ``entries``."""
+        write_toml(self.manifest_path, {"format": FORMAT, **entries})
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
+
+    A process killed inside the block leaves the old file as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_toml(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` to ``path`` atomically; ``None`` values are left out (TOML has no null)."""
+    write_text(path, tomli_w.dumps(_without_none(value)))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        NegGenError: If the file is missing or is not valid TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NegGenError(f"{path} does not exist.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NegGenError(f"{path} is not valid TOML: {error}.") from None
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+    return value

@@ -1,0 +1,134 @@
+"""The data set itself: cores, matrices and what its hash notices."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neggen.data.dataset import Dataset, index_of
+from neggen.data.vectors import Features
+from neggen.errors import NegGenError
+
+pairs = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=60)
+
+
+def dataset(rows: list[tuple[int, int]], **columns: list[object]) -> Dataset:
+    users, items = zip(*rows, strict=True)
+    log = pl.DataFrame({"user_id": users, "item_id": items, **columns})
+    table = pl.DataFrame({"item_id": range(9), "title": [f"item {name}" for name in range(9)]})
+    return Dataset.from_frames(log, table)
+
+
+def external(data: Dataset) -> set[tuple[str, str]]:
+    return set(zip(data.user_ids[data.users], data.item_ids[data.items], strict=True))
+
+
+@given(pairs, st.integers(1, 4))
+def test_core_is_the_largest_with_enough(rows: list[tuple[int, int]], k: int) -> None:
+    data = dataset(rows)
+    expected = external(data)
+    while True:
+        users = [user for user, _ in expected]
+        items = [item for _, item in expected]
+        enough = {(u, i) for u, i in expected if users.count(u) >= k and items.count(i) >= k}
+        if enough == expected:
+            break
+        expected = enough
+    if not expected:
+        with pytest.raises(NegGenError, match=f"{k}-core"):
+            data.k_core(k)
+        return
+    core = data.k_core(k)
+    assert external(core) == expected
+    assert set(core.user_ids) == {user for user, _ in expected}
+    assert core.item_table["item_id"].to_list() == core.item_ids.to_list()
+    assert core.item_table["title"].to_list() == [f"item {name}" for name in core.item_ids]
+
+
+def test_core_carries_features_test_sets_time_and_labels() -> None:
+    data = dataset(
+        [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)],
+        time=[5, 6, 7, 8, 9],
+        part=["train", "valid", "test", "train", "test"],
+    )
+    values = np.arange(9, dtype=np.float32)[:, None]
+    data = data.replace(
+        features={"image": Features(values, values[:, 0] > 0)},
+        test_sets={"later": np.array([[0, 1], [0, 2], [2, 1]], dtype=np.int32)},
+    )
+    core = data.k_core(2)
+    assert core.time is not None
+    assert core.given_parts is not None
+    assert core.time.tolist() == [5, 6, 7, 8]
+    assert core.given_parts.tolist() == [0, 1, 2, 0]
+    assert core.features["image"].values.tolist() == [[0], [1]]
+    assert core.features["image"].mask.tolist() == [False, True]
+    assert core.test_sets["later"].tolist() == [[0, 1]]
+
+
+@given(pairs)
+def test_matrices_hold_the_interactions(rows: list[tuple[int, int]]) -> None:
+    data = dataset(rows)
+    dense = data.everything.toarray()
+    assert dense.shape == data.shape == (len({user for user, _ in rows}), 9)
+    expected = {(str(user), str(item)) for user, item in rows}
+    found = {(data.user_ids[u], data.item_ids[i]) for u, i in np.argwhere(dense).tolist()}
+    assert found == expected
+    assert set(np.unique(dense)) <= {0.0, 1.0}
+
+
+def test_parts_divide_everything() -> None:
+    data = dataset([(user, item) for user in range(5) for item in range(9)]).split()
+    total = data.train + data.valid + data.test
+    assert (total != data.everything).nnz == 0
+    assert (data.train.nnz, data.valid.nnz, data.test.nnz) == (35, 5, 5)
+
+
+def test_a_part_that_is_not_there() -> None:
+    data = dataset([(0, 0)])
+    with pytest.raises(NegGenError, match="not split"):
+        _ = data.train
+    with pytest.raises(NegGenError, match="Did you mean 'train'"):
+        data.matrix("trian")
+
+
+def test_named_test_sets_are_matrices() -> None:
+    data = dataset([(0, 0), (1, 1)]).replace(test_sets={"later": np.array([[1, 8]], np.int32)})
+    assert data.matrix("later")[1, 8] == 1
+    assert data.matrix("later").nnz == 1
+
+
+def test_the_hash_notices_every_kind_of_content() -> None:
+    rows = [(0, 0), (0, 1)]
+    values = np.ones((9, 2), dtype=np.float32)
+    mask = np.ones(9, dtype=bool)
+    given = dataset(rows).replace(features={"image": Features(values, mask)})
+    variants = [
+        dataset(rows),
+        dataset([(0, 0), (0, 2)]),
+        dataset([(0, 0), (1, 1)]),
+        dataset([(0, 0), (9, 1)]),
+        dataset(rows, time=[1, 2]),
+        dataset(rows, time=[1, 3]),
+        dataset(rows, part=["train", "test"]),
+        given,
+        given.replace(features={"text": Features(values, mask)}),
+        given.replace(features={"image": Features(values * 2, mask)}),
+        given.replace(test_sets={"later": np.array([[0, 3]], np.int32)}),
+        dataset(rows).replace(item_table=dataset(rows).item_table.with_columns(title=pl.lit("x"))),
+    ]
+    assert len({variant.content_hash for variant in variants}) == len(variants)
+
+
+def test_the_hash_does_not_depend_on_the_split() -> None:
+    data = dataset([(0, item) for item in range(9)])
+    assert data.content_hash == data.split().content_hash == data.split(seed=3).content_hash
+
+
+def test_index_of_names_the_stranger() -> None:
+    assert index_of(["b", "a"], {"a": 0, "b": 1}, "user").tolist() == [1, 0]
+    with pytest.raises(NegGenError, match=r"no user 'alise'. Did you mean 'alice'"):
+        index_of(["alise"], {"alice": 0}, "user")

@@ -1,0 +1,221 @@
+"""What goes into a workspace comes out of it, and nobody's files are overwritten unasked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from neggen.config import SplitConfig
+from neggen.data import store
+from neggen.data.dataset import Dataset
+from neggen.data.store import load_dataset, save_dataset
+from neggen.data.vectors import Features
+from neggen.errors import NegGenError
+from neggen.workspace import Workspace, read_toml
+
+
+def full_dataset(folder: Path, color: str = "red") -> Dataset:
+    """A data set that uses everything: time, labels, pictures, features, a test set, notes."""
+    (folder / "sub").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), color).save(folder / "sub" / "0.png")
+    users, items = np.divmod(np.arange(60), 10)
+    log = pl.DataFrame(
+        {
+            "user_id": [f"user {user}" for user in users],
+            "item_id": items,
+            "timestamp": np.arange(60).astype("datetime64[us]"),
+            "part": ["train", "train", "train", "valid", "test", "train"] * 10,
+        }
+    )
+    table = pl.DataFrame(
+        {
+            "item_id": range(10),
+            "image": ["sub/0.png", "gone.png", *[None] * 8],
+            "title": [f"thing {item}" for item in range(10)],
+            "price": [1.5, None] * 5,
+            "tags": [["a", "b"], []] * 5,
+        }
+    )
+    values = np.arange(20, dtype=np.float32).reshape(10, 2)
+    return Dataset.from_frames(log, table, folder).replace(
+        features={"audio": Features(values, values[:, 0] > 3)},
+        test_sets={"shifted": np.array([[0, 3], [5, 9]], dtype=np.int32)},
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    return full_dataset(tmp_path / "source")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "shop")
+
+
+def test_round_trip_keeps_everything(data: Dataset, workspace: Workspace) -> None:
+    assert save_dataset(workspace, data, source="here")
+    loaded = load_dataset(Workspace.open(workspace.path))
+    assert loaded.content_hash == data.content_hash
+    assert loaded.notes == data.notes
+    assert loaded.item_text(0) == data.item_text(0)
+    assert loaded.time is not None
+    assert data.time is not None
+    assert (loaded.time == data.time).all()
+    assert loaded.image_path(0) == workspace.image_dir / "sub" / "0.png"
+    assert (loaded.matrix("shifted") != data.matrix("shifted")).nnz == 0
+    manifest = workspace.manifest()
+    assert manifest["source"] == "here"
+    assert manifest["content_hash"] == data.content_hash
+    assert manifest["counts"] == {"users": 6, "items": 10, "interactions": 60, "pictures": 1}
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=20), k=st.integers(1, 2))
+def test_round_trip_of_any_ids(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], k: int
+) -> None:
+    log = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    try:
+        data = Dataset.from_frames(log).k_core(k)
+    except NegGenError:  # a blank id, or an empty core
+        return
+    workspace = Workspace(tmp_path_factory.mktemp("any"))
+    save_dataset(workspace, data, source="here")
+    assert load_dataset(workspace).content_hash == data.content_hash
+
+
+def test_pictures_are_linked(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    assert data.image_path(0) is not None
+    assert (workspace.image_dir / "sub" / "0.png").samefile(data.image_path(0) or "")
+
+
+def test_pictures_are_copied_where_links_fail(
+    data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("another device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    save_dataset(workspace, data, source="here")
+    copied = workspace.image_dir / "sub" / "0.png"
+    assert not copied.samefile(data.image_path(0) or "")
+    assert load_dataset(workspace).content_hash == data.content_hash
+
+
+def test_the_same_content_again_changes_nothing(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    before = workspace.manifest_path.read_text()
+    assert not save_dataset(workspace, load_dataset(workspace), source="there")
+    assert workspace.manifest_path.read_text() == before
+
+
+def test_other_content_needs_overwrite(data: Dataset, workspace: Workspace, tmp_path: Path) -> None:
+    save_dataset(workspace, data, source="here")
+    load_dataset(workspace, SplitConfig())
+    workspace.journal_path.write_text("paid answers")
+    other = full_dataset(tmp_path / "other", "blue").k_core(6)
+    other = other.replace(
+        features={},
+        test_sets={},
+        item_table=other.item_table.with_columns(image=pl.lit(None, dtype=pl.String)),
+    )
+    with pytest.raises(NegGenError, match=r"already holds other data .imported from here"):
+        save_dataset(workspace, other, source="there")
+    assert load_dataset(workspace).content_hash == data.content_hash
+    assert save_dataset(workspace, other, source="there", overwrite=True)
+    assert load_dataset(workspace).content_hash == other.content_hash
+    assert not list(workspace.image_dir.rglob("*.png"))
+    assert not workspace.splits_dir.exists()
+    assert workspace.journal_path.read_text() == "paid answers"
+
+
+def test_somebody_elses_folder_is_left_alone(data: Dataset, workspace: Workspace) -> None:
+    workspace.path.mkdir()
+    workspace.items_path.write_text("mine")
+    with pytest.raises(NegGenError, match=r"items.parquet exists, yet .* is not a workspace"):
+        save_dataset(workspace, data, source="here")
+    assert workspace.items_path.read_text() == "mine"
+
+
+def test_an_interrupted_import_leaves_no_workspace(
+    data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_dataset(workspace, data, source="here")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "save_file", interrupt)
+    other = data.replace(test_sets={})
+    with pytest.raises(KeyboardInterrupt):
+        save_dataset(workspace, other, source="here", overwrite=True)
+    with pytest.raises(NegGenError, match="not a workspace"):
+        Workspace.open(workspace.path)
+    monkeypatch.undo()
+    assert save_dataset(workspace, other, source="here", overwrite=True)
+    assert load_dataset(workspace).content_hash == other.content_hash
+    assert not list(workspace.path.rglob("*.tmp"))
+
+
+def test_a_split_is_drawn_once(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    config = SplitConfig(seed=3)
+    first = load_dataset(workspace, config)
+    assert first.parts is not None
+    assert first.split_config == config
+    assert (first.parts == data.split(config).parts).all()  # type: ignore[union-attr]
+    settings = read_toml(workspace.splits_dir / "random-3.toml")
+    assert settings["content_hash"] == data.content_hash
+    # Change the kept file: it, not the seed, decides from now on.
+    kept = workspace.splits_dir / "random-3.parquet"
+    labels = pl.read_parquet(kept)["part"].reverse()
+    pl.DataFrame({"part": labels}).write_parquet(kept)
+    again = load_dataset(workspace, config)
+    assert again.parts is not None
+    assert (again.parts == first.parts[::-1]).all()
+
+
+def test_a_split_of_other_settings_is_drawn_anew(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    narrow = SplitConfig(kind="cold-items", test_share=0.1)
+    wide = SplitConfig(kind="cold-items", test_share=0.3)
+    for config in (narrow, wide, narrow):
+        parts = load_dataset(workspace, config).parts
+        assert parts is not None
+        assert (parts == data.split(config).parts).all()  # type: ignore[union-attr]
+
+
+def test_damage_is_named(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    load_dataset(workspace, SplitConfig())
+    pl.DataFrame({"part": ["train"]}).write_parquet(workspace.splits_dir / "random-0.parquet")
+    with pytest.raises(NegGenError, match=r"random-0.parquet has 1 rows for 60"):
+        load_dataset(workspace, SplitConfig())
+    (workspace.features_dir / "audio.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(NegGenError, match=r"audio.safetensors is damaged"):
+        load_dataset(workspace)
+    table = pl.read_parquet(workspace.interactions_path).with_columns(item_id=pl.lit("stranger"))
+    table.write_parquet(workspace.interactions_path)
+    with pytest.raises(NegGenError, match=r"interactions.parquet has item_id 'stranger'"):
+        load_dataset(workspace)
+    workspace.users_path.write_bytes(b"rubbish")
+    with pytest.raises(NegGenError, match=r"users.parquet is not a Parquet file"):
+        load_dataset(workspace)
+    workspace.items_path.unlink()
+    with pytest.raises(NegGenError, match=r"items.parquet is missing"):
+        load_dataset(workspace)
+
+
+def test_names_stay_inside_the_workspace(data: Dataset, workspace: Workspace) -> None:
+    pairs = data.test_sets["shifted"]
+    with pytest.raises(NegGenError, match=r"'\.\./up' cannot be a file name"):
+        save_dataset(workspace, data.replace(test_sets={"../up": pairs}), source="here")
