@@ -1,0 +1,1 @@
+"""Generation: what each item is, and what it pointedly is not."""

@@ -1,0 +1,58 @@
+"""What every backend offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from neggen.generation.requests import Completion, Request
+
+
+class RequestFailed(Exception):
+    """This request got no answer, though others may.
+
+    A backend raises ``NegGenError`` instead when no request can succeed, such as for a wrong key.
+
+    Attributes:
+        kind: two or three words to count by, such as ``http 500``.
+        reason: a sentence for the journal.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+class Backend(Protocol):
+    """Answers requests. One instance serves many concurrent requests of one event loop.
+
+    Attributes:
+        name: what wrote the answers, for people.
+        model: the model's id, or None.
+        parameters: everything else that changes answers, as JSON values; part of the journal key.
+        finished: whether it only knows finished answers. Such a backend serves the fused plan only
+            and is never asked twice, because it would say the same again.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str | None: ...  # noqa: D102
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def finished(self) -> bool: ...  # noqa: D102
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer one request.
+
+        Raises:
+            RequestFailed: If this request gets no answer.
+            NegGenError: If no request can succeed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

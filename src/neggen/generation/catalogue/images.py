@@ -1,0 +1,81 @@
+"""Answers for the picture side of a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from neggen.data.dataset import Dataset
+from neggen.generation.catalogue.affinity import co_consumption_lift
+from neggen.generation.catalogue.attributes import Found, collect_attributes
+from neggen.generation.catalogue.contrast import Contrasts
+from neggen.generation.catalogue.pictures import Measures, measure
+from neggen.generation.catalogue.scene import SENTENCES, in_words
+from neggen.generation.catalogue.substitutes import substitutes
+from neggen.generation.inputs import describable, read_picture
+from neggen.generation.picture import UnreadablePicture, open_picture
+from neggen.generation.records import Answer
+
+SLOTS = 4
+DECODED_SIDE = 128
+LEAST_ITEMS = 4
+
+
+def image_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answer]:
+    """Return an answer for each item with a readable picture.
+
+    Args:
+        data: the catalogue.
+        train: training interactions, CSR ``[users, items]``.
+        seed: seeds every draw.
+    """
+    measures = _measure_all(data)
+    words = dict(zip(measures, in_words(list(measures.values())), strict=True))
+    per_item: list[Found] = [words.get(item, []) for item in range(len(data.item_ids))]
+    attributes = collect_attributes(
+        per_item, least_items=LEAST_ITEMS, most_share=1.0, most_values=1000
+    )
+    if not attributes.values:
+        return {}
+    lift = co_consumption_lift(train, attributes.membership, np.random.default_rng(seed))
+    contrasts = Contrasts(attributes, lift, substitutes(attributes, []))
+    answers = {
+        item: _answer(item, dict(found), contrasts, np.random.default_rng([seed, item]))
+        for item, found in words.items()
+    }
+    return {item: answer for item, answer in answers.items() if answer is not None}
+
+
+def _measure_all(data: Dataset) -> dict[int, Measures]:
+    measures = {}
+    for item in describable(data, "image"):
+        path = data.image_path(item)
+        assert path is not None  # it is describable
+        try:
+            picture = open_picture(read_picture(path, str(data.item_ids[item])), DECODED_SIDE)
+        except UnreadablePicture:
+            continue  # the item then has no answer, and the run says so
+        measures[item] = measure(picture)
+    return measures
+
+
+def _answer(
+    item: int, words: Mapping[str, str], contrasts: Contrasts, rng: np.random.Generator
+) -> Answer | None:
+    attributes = contrasts.attributes
+    chosen: dict[str, str] = {}
+    for value in contrasts.strongest(item):
+        if len(chosen) == SLOTS:
+            break
+        replacement = contrasts.replacement(value, (), rng)
+        if replacement is not None:
+            chosen[attributes.slots[value]] = attributes.values[replacement]
+    if not chosen:
+        return None
+    marked = SENTENCES.format(
+        **{slot: f"[{word}]" if slot in chosen else word for slot, word in words.items()}
+    )
+    in_order = sorted(chosen, key=lambda slot: SENTENCES.index(f"{{{slot}}}"))
+    return Answer(marked=marked, replacements=tuple(chosen[slot] for slot in in_order))

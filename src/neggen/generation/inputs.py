@@ -1,0 +1,70 @@
+"""What a data set gives to generation: the sides of its items that can be described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError, nearest
+from neggen.generation.pipeline import ItemInput
+from neggen.generation.records import MODALITIES, Modality
+
+
+def describable_sides(data: Dataset, names: Sequence[str] | None) -> dict[Modality, list[int]]:
+    """Return the items that have each side, for the sides asked for or else all there are.
+
+    Raises:
+        NegGenError: For an unknown modality, or when no item has any side asked for.
+    """
+    for name in names or ():
+        if name not in MODALITIES:
+            raise NegGenError(
+                f"There is no modality '{name}'; choose from {', '.join(MODALITIES)}."
+                f"{nearest(name, MODALITIES)}"
+            )
+    chosen = [name for name in MODALITIES if names is None or name in names]
+    sides = {name: items for name in chosen if (items := describable(data, name))}
+    if not sides:
+        raise NegGenError(
+            f"No item has any {' or '.join(chosen)}, so there is nothing to describe; "
+            "import the items with attribute columns or an image folder."
+        )
+    return sides
+
+
+def describable(data: Dataset, modality: Modality) -> list[int]:
+    """Return the internal indices of the items that have this side."""
+    has = data.image_path if modality == "image" else data.item_text
+    return [index for index in range(len(data.item_ids)) if has(index) is not None]
+
+
+def item_inputs(data: Dataset, modality: Modality, indices: list[int]) -> Iterator[ItemInput]:
+    """Read one side of the items, one at a time, so that pictures never fill the memory.
+
+    Raises:
+        NegGenError: If a picture cannot be read any more.
+    """
+    for index in indices:
+        item_id = str(data.item_ids[index])
+        if modality == "text":
+            yield ItemInput(item_id, modality, text=data.item_text(index))
+        else:
+            path = data.image_path(index)
+            assert path is not None  # `indices` has only items with a picture
+            yield ItemInput(item_id, modality, image=read_picture(path, item_id))
+
+
+def read_picture(path: Path, item_id: str) -> bytes:
+    """Return the bytes of an item's picture.
+
+    Raises:
+        NegGenError: If the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NegGenError(
+            f"The picture {path} of item '{item_id}' cannot be read ({error.strerror}); put it "
+            "back or import the source again."
+        ) from None

@@ -1,0 +1,81 @@
+"""One question to a backend, and the key under which its answer is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from neggen.generation.records import Modality
+
+Plan = Literal["fused", "staged"]
+Step = Literal["fused", "describe", "mask", "complete"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: everything a backend needs, and nothing that is not part of the question.
+
+    Attributes:
+        item_id: external id of the item asked about.
+        modality: which side of the item.
+        step: which of the plan's calls this is.
+        attempt: 1 for the first time, then one more for each invalid answer.
+        system: the system prompt.
+        user: the user prompt.
+        schema: JSON schema of the answer.
+        image: bytes of the picture as stored, if the step looks at one.
+    """
+
+    item_id: str
+    modality: Modality
+    step: Step
+    attempt: int
+    system: str
+    user: str
+    schema: Mapping[str, Any] = field(repr=False)
+    image: bytes | None = field(default=None, repr=False)
+
+    def key(self, backend: str, model: str | None, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 under which the answer of this backend and model is kept.
+
+        It covers the picture's *bytes* and the prompts' contents, so that an exchanged picture or
+        an edited template is a new question. The item's id is part of it: two items never share an
+        answer.
+        """
+        question = {
+            "backend": backend,
+            "model": model,
+            "parameters": dict(parameters),
+            "item": [self.item_id, self.modality],
+            "step": [self.step, self.attempt],
+            "prompts": [self.system, self.user],
+            "schema": self.schema,
+            "image": None if self.image is None else hashlib.sha256(self.image).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens a call was billed for."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return the sum of both."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The raw text of an answer and what it cost."""
+
+    text: str
+    usage: Usage = Usage()
