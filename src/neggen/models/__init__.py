@@ -1,0 +1,33 @@
+"""Recommenders: one file a model, one interface for all."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from neggen.errors import NegGenError, nearest
+
+if TYPE_CHECKING:
+    from neggen.models.base import Recommender
+
+MODELS = {
+    "popularity": "neggen.models.popularity:Popularity",
+    "ease": "neggen.models.ease:EASE",
+    "lightgcn": "neggen.models.lightgcn:LightGCN",
+    "neggen": "neggen.models.neggen:NegGen",
+}
+"""Name on the command line to where the class lives; imported when asked for."""
+
+
+def model_class(name: str) -> type[Recommender]:
+    """Return the recommender class called ``name``.
+
+    Raises:
+        NegGenError: If there is none, naming the nearest one.
+    """
+    if name not in MODELS:
+        hint = nearest(name, MODELS) or f" Models: {', '.join(MODELS)}."
+        raise NegGenError(f"There is no model '{name}'.{hint}")
+    module, _, attribute = MODELS[name].partition(":")
+    found: type[Recommender] = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,249 @@
+"""What every recommender does: fit, score, recommend, save, load. No exceptions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from neggen.config import ModelConfig
+from neggen.data.dataset import Dataset, index_of
+from neggen.errors import NegGenError
+from neggen.training.checkpoint import load_tensors, save_tensors
+from neggen.training.loop import EpochLog, OnEpoch
+from neggen.workspace import read_toml, write_toml
+
+SCORE_CHUNK = 1 << 24
+"""Scores held at once while recommending: 16M floats, 64 MB."""
+
+
+@dataclass
+class FitContext:
+    """Where a fit keeps its checkpoints and whom it tells about progress.
+
+    Attributes:
+        checkpoint_dir: folder for checkpoints; None keeps nothing and cannot resume.
+        on_epoch: called after every epoch with the phase's name and its log.
+    """
+
+    checkpoint_dir: Path | None = None
+    on_epoch: Any = None
+
+    def checkpoint(self, phase: str) -> Path | None:
+        """The checkpoint file of a phase of training."""
+        return self.checkpoint_dir / f"{phase}.safetensors" if self.checkpoint_dir else None
+
+    def reporter(self, phase: str) -> OnEpoch | None:
+        """The callback for the epochs of a phase."""
+        if self.on_epoch is None:
+            return None
+        return lambda log: self.on_epoch(phase, log)
+
+
+class Recommender(ABC):
+    """Base class of all recommenders.
+
+    A model is one file with one subclass: it names its configuration class, learns in ``_fit``,
+    scores in ``_score`` and hands its tensors out and in with ``_tensors`` and ``_restore``.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[ModelConfig]]
+
+    def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
+        """Take a configuration, or single settings such as ``seed=1``.
+
+        Raises:
+            NegGenError: For an unknown setting or a value out of range.
+        """
+        base = config if config is not None else self.config_class()
+        self.config = base.updated(**settings) if settings else base
+        self.user_ids: pl.Series | None = None
+        self.item_ids: pl.Series | None = None
+        self.history: dict[str, list[EpochLog]] = {}
+
+    # -- the interface ----------------------------------------------------------------------
+
+    def fit(self, data: Dataset, context: FitContext | None = None) -> Self:
+        """Learn from the training part of ``data``.
+
+        Data that are not split yet get the default random split, since the best weights are chosen
+        on the validation part; the test part is never looked at.
+
+        Raises:
+            NegGenError: If the data lack something this model needs.
+        """
+        if data.parts is None:
+            data = data.split("random", seed=self.config.seed)
+        if data.train.nnz == 0:
+            raise NegGenError("The training part has no interactions.")
+        self.user_ids, self.item_ids = data.user_ids, data.item_ids
+        self._seen = data.everything
+        self.__dict__.pop("_user_index", None)
+        self._fit(data, context or FitContext())
+        return self
+
+    def score(self, users: Sequence[str]) -> pl.DataFrame:
+        """Score every item for some users: one row an item, one column a user.
+
+        Raises:
+            NegGenError: If a user is unknown.
+        """
+        scores = self.score_index(self._users(users)).cpu().numpy()  # [users, items]
+        columns = {str(user): row for user, row in zip(users, scores, strict=True)}
+        return pl.DataFrame({"item_id": self._fitted_items(), **columns})
+
+    def score_index(self, users: Tensor) -> Tensor:
+        """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``."""
+        with torch.inference_mode():
+            return self._score(users.to(self.config.device))
+
+    def recommend(
+        self, users: Sequence[str], k: int = 20, *, exclude_seen: bool = True
+    ) -> pl.DataFrame:
+        """Return the best items for some users, best first.
+
+        Args:
+            users: external user ids.
+            k: how many items each; fewer where a user has seen almost everything.
+            exclude_seen: leave out what the user is known to have used, in any part of the data.
+
+        Returns:
+            A frame with ``user_id``, ``rank`` (from 1), ``item_id`` and ``score``.
+
+        Raises:
+            NegGenError: If a user is unknown or ``k`` is under 1.
+        """
+        if k < 1:
+            raise NegGenError(f"k = {k} is not allowed: ask for at least one item.")
+        items = self._fitted_items()
+        index = self._users(users)
+        frames = []
+        for chunk in torch.from_numpy(index).split(max(1, SCORE_CHUNK // len(items))):
+            scores = self.score_index(chunk).float()  # [chunk, items]
+            if exclude_seen:
+                seen = self._seen[chunk.numpy()].tocoo()
+                scores[torch.from_numpy(seen.row), torch.from_numpy(seen.col)] = -torch.inf
+            top = scores.topk(min(k, len(items)), dim=1)  # [chunk, k]
+            best, rank = top.indices.cpu().numpy(), np.arange(1, top.indices.shape[1] + 1)
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "user_id": self.user_ids[np.repeat(chunk.numpy(), len(rank))],  # type: ignore[index]
+                        "rank": np.tile(rank, len(chunk)),
+                        "item_id": items[best.ravel()],
+                        "score": top.values.cpu().numpy().ravel(),
+                    }
+                )
+            )
+        return pl.concat(frames).filter(pl.col("score").is_finite())
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model to a folder: ``config.toml``, ``model.safetensors``, the ids as Parquet.
+
+        Raises:
+            NegGenError: If the model was not fitted.
+        """
+        items, folder = self._fitted_items(), Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame({"user_id": self.user_ids}).write_parquet(folder / "users.parquet")
+        pl.DataFrame({"item_id": items}).write_parquet(folder / "items.parquet")
+        tensors = {**self._tensors(), **pack_csr("seen", self._seen)}
+        save_tensors(folder / "model.safetensors", tensors, {"model": self.name})
+        write_toml(
+            folder / "config.toml", {"model": self.name, "settings": self.config.model_dump()}
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> Self:
+        """Read a model that :meth:`save` wrote; it scores exactly as before.
+
+        Raises:
+            NegGenError: If the folder holds no model, another model, or a damaged one.
+        """
+        folder = Path(folder)
+        written = read_toml(folder / "config.toml")
+        if written["model"] != cls.name:
+            raise NegGenError(f"{folder} holds a {written['model']} model, not a {cls.name} model.")
+        model = cls(cls.config_class.build({**written["settings"], "device": device}))
+        tensors, _ = load_tensors(folder / "model.safetensors")
+        model.user_ids = pl.read_parquet(folder / "users.parquet")["user_id"]
+        model.item_ids = pl.read_parquet(folder / "items.parquet")["item_id"]
+        model._seen = unpack_csr("seen", tensors, len(model.item_ids))
+        model._restore({name: tensor.to(device) for name, tensor in tensors.items()})
+        return model
+
+    # -- what a model provides --------------------------------------------------------------
+
+    @abstractmethod
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        """Learn from ``data.train``, choosing on ``data.valid``."""
+
+    @abstractmethod
+    def _score(self, users: Tensor) -> Tensor:
+        """Score all items for internal users, int64 ``[batch]`` to float ``[batch, items]``."""
+
+    @abstractmethod
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return everything that scoring needs, by name."""
+
+    @abstractmethod
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what ``_tensors`` returned."""
+
+    # -- ids --------------------------------------------------------------------------------
+
+    @cached_property
+    def _user_index(self) -> dict[str, int]:
+        assert self.user_ids is not None
+        return {user: position for position, user in enumerate(self.user_ids)}
+
+    def _users(self, users: Sequence[str]) -> np.ndarray:
+        self._fitted_items()
+        return index_of(users, self._user_index, "user")
+
+    def _fitted_items(self) -> pl.Series:
+        if self.item_ids is None:
+            raise NegGenError(f"This {self.name} model is not fitted; call fit(data) first.")
+        return self.item_ids
+
+
+class FactorModel(Recommender):
+    """A recommender whose score is a dot product of a user and an item embedding."""
+
+    user_embeddings: Tensor  # [users, d]
+    item_embeddings: Tensor  # [items, d]
+
+    def _score(self, users: Tensor) -> Tensor:
+        return self.user_embeddings[users] @ self.item_embeddings.T  # [batch, items]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.user_embeddings = tensors["user_embeddings"]
+        self.item_embeddings = tensors["item_embeddings"]
+
+
+def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:
+    """Return the pattern of a 0/1 CSR matrix as two tensors."""
+    return {
+        f"{name}/indptr": torch.from_numpy(matrix.indptr.astype(np.int64)),
+        f"{name}/indices": torch.from_numpy(matrix.indices.astype(np.int32)),
+    }
+
+
+def unpack_csr(name: str, tensors: Mapping[str, Tensor], columns: int) -> csr_matrix:
+    """Rebuild the 0/1 float32 CSR matrix that :func:`pack_csr` took apart."""
+    indptr, indices = (tensors[f"{name}/{part}"].cpu().numpy() for part in ("indptr", "indices"))
+    ones = np.ones(len(indices), dtype=np.float32)
+    return csr_matrix((ones, indices, indptr), shape=(len(indptr) - 1, columns))

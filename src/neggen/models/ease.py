@@ -1,0 +1,57 @@
+"""EASE: a linear item-item model in closed form (Steck 2019, arXiv 1905.03375)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from neggen.config import EASEConfig
+from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
+from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+
+LARGEST_CATALOG = 20_000
+"""Items up to which the dense inverse is reasonable: 1.6 GB a matrix in float32."""
+
+
+class EASE(Recommender):
+    """Embarrassingly shallow autoencoder.
+
+    With the Gram matrix G = XᵀX + λI and P = G⁻¹, the weights are B = I − P · diag(1/P_jj), which
+    have a zero diagonal, and a user's scores are their training row times B (equation 8).
+    """
+
+    name = "ease"
+    config_class = EASEConfig
+    config: EASEConfig
+
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        items = data.shape[1]
+        if items > LARGEST_CATALOG:
+            raise NegGenError(
+                f"EASE inverts a dense items × items matrix; {items} items would take "
+                f"{3 * 4 * items**2 / 1e9:.0f} GB. Use lightgcn, or a k-core with under "
+                f"{LARGEST_CATALOG} items."
+            )
+        device = self.config.device
+        gram = torch.from_numpy((data.train.T @ data.train).toarray()).to(device)  # [items, items]
+        gram.diagonal().add_(self.config.regularization)
+        precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        weights = precision.div_(-precision.diagonal().clone())  # column j divided by −P_jj
+        weights.fill_diagonal_(0)
+        self.weights = weights
+        self.train = data.train
+
+    def _score(self, users: Tensor) -> Tensor:
+        rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())  # [batch, items]
+        return rows.to(self.weights.device) @ self.weights
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"weights": self.weights, **pack_csr("train", self.train)}
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.weights = tensors["weights"]
+        self.train = unpack_csr("train", tensors, len(self.weights))

@@ -1,0 +1,66 @@
+"""LightGCN: embeddings smoothed over the user-item graph (He et al. 2020, arXiv 2002.02126)."""
+
+from __future__ import annotations
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from neggen.config import LightGCNConfig
+from neggen.data.dataset import Dataset
+from neggen.models.base import FactorModel, FitContext
+from neggen.models.graph import normalized_adjacency, propagate
+from neggen.training.loop import Batch, seeded, train
+from neggen.training.losses import bpr_loss, embedding_regularization
+
+
+class LightGCNModule(nn.Module):
+    """One table of layer-0 embeddings for users and items, propagated on demand."""
+
+    def __init__(self, interactions: csr_matrix, config: LightGCNConfig) -> None:
+        super().__init__()
+        self.users, self.items = interactions.shape
+        self.layers, self.regularization = config.layers, config.regularization
+        self.adjacency = normalized_adjacency(interactions, config.device)
+        table = torch.empty(self.users + self.items, config.dim)
+        with seeded(config.seed):
+            nn.init.xavier_uniform_(table[: self.users])
+            nn.init.xavier_uniform_(table[self.users :])
+        self.nodes = nn.Parameter(table.to(config.device))  # [users + items, d]
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return propagated user ``[users, d]`` and item ``[items, d]`` embeddings."""
+        final = propagate(self.adjacency, self.nodes, self.layers)
+        return final[: self.users], final[self.users :]
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """BPR on the propagated embeddings, regularization on the layer-0 ones (equation 15)."""
+        final = propagate(self.adjacency, self.nodes, self.layers)  # [users + items, d]
+        rows = torch.stack([batch.users, batch.positives + self.users, batch.negatives + self.users])
+        users, positives, negatives = final[rows]  # each [batch, d]
+        ranking = bpr_loss((users * positives).sum(1), (users * negatives).sum(1))
+        return ranking + self.regularization * embedding_regularization(*self.nodes[rows])
+
+
+class LightGCN(FactorModel):
+    """LightGCN trained with BPR on uniformly sampled negatives."""
+
+    name = "lightgcn"
+    config_class = LightGCNConfig
+    config: LightGCNConfig
+
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        module = LightGCNModule(data.train, self.config)
+        state = train(
+            module,
+            data.train,
+            data.valid,
+            self.config,
+            checkpoint=context.checkpoint(self.name),
+            fingerprint=f"{data.content_hash} {self.config.model_dump_json()}",
+            on_epoch=context.reporter(self.name),
+        )
+        self.history = {self.name: state.history}
+        with torch.no_grad():
+            users, items = module.embeddings()
+        self.user_embeddings, self.item_embeddings = users, items

@@ -1,0 +1,1 @@
+"""Samplers of real negative items, vectorized on the model's device."""

@@ -1,0 +1,211 @@
+"""A run: one model trained on one split of a workspace, in a folder of its own.
+
+::
+
+    run.toml             what was trained on what, when, for how long
+    model/               the fitted model (see ``Recommender.save``)
+    history.json         every epoch of every phase
+    metrics.json         figures by evaluated part
+    per_user/PART.parquet  the same figures of every user
+    checkpoints/         while training: what a resume needs
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import neggen
+from neggen.config import SplitConfig
+from neggen.data.dataset import Dataset
+from neggen.data.store import load_dataset
+from neggen.encoding.store import load_vectors
+from neggen.errors import NegGenError
+from neggen.evaluation.ranking import KS, evaluate_ranking
+from neggen.generation.store import read_records
+from neggen.models import model_class
+from neggen.models.base import FitContext, Recommender
+from neggen.models.lightgcn import LightGCN
+from neggen.models.neggen import NegGen
+from neggen.training.loop import EpochLog
+from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
+
+OnRunEpoch = Callable[[str, EpochLog], None]
+
+
+class Run:
+    """A finished or unfinished run folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest_path = self.folder / "run.toml"
+        self.model_dir = self.folder / "model"
+        self.history_path = self.folder / "history.json"
+        self.metrics_path = self.folder / "metrics.json"
+        self.checkpoint_dir = self.folder / "checkpoints"
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open a finished run.
+
+        Raises:
+            NegGenError: If the folder holds no run, or one whose training was interrupted.
+        """
+        run = cls(folder)
+        if not run.manifest_path.is_file():
+            if run.checkpoint_dir.is_dir():
+                raise NegGenError(
+                    f"{run.folder} was interrupted while training; give the same train command "
+                    f"again and it goes on where it stopped."
+                )
+            raise NegGenError(f"{run.folder} is not a run (it has no run.toml); train one first.")
+        return run
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The contents of ``run.toml``."""
+        return read_toml(self.manifest_path)
+
+    @property
+    def history(self) -> dict[str, list[dict[str, Any]]]:
+        """Every epoch of every phase, as written by the training loop."""
+        return _read_json(self.history_path)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Figures by evaluated part; empty before the first evaluation."""
+        return _read_json(self.metrics_path) if self.metrics_path.is_file() else {}
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace this run lies in."""
+        return Workspace.open(self.folder.resolve().parents[1])
+
+    def load_model(self, device: str = "cpu") -> Recommender:
+        """Load the fitted model."""
+        return model_class(self.manifest["model"]).load(self.model_dir, device=device)
+
+    def load_data(self) -> Dataset:
+        """Load the data set with the split this run was trained on.
+
+        Raises:
+            NegGenError: If the workspace was imported anew with other data since.
+        """
+        manifest = self.manifest
+        data = load_dataset(self.workspace, SplitConfig.build(manifest["split"]))
+        if data.content_hash != manifest["content_hash"]:
+            raise NegGenError(
+                f"{self.folder} was trained on other data than {self.workspace.path} now holds; "
+                f"train again."
+            )
+        return data
+
+
+def train_run(
+    workspace: Workspace,
+    model_name: str,
+    settings: Mapping[str, Any],
+    split: SplitConfig,
+    *,
+    name: str | None = None,
+    on_epoch: OnRunEpoch | None = None,
+) -> Run:
+    """Train a model on a split of the workspace and save it as a run.
+
+    A finished run with the same model, settings, split and data is returned as it is; an
+    unfinished one goes on from its last checkpoint. NegGen's first phase is a LightGCN run of its
+    own, trained if it is not there yet.
+
+    Args:
+        workspace: with imported data, and for NegGen generated and encoded.
+        model_name: a key of :data:`neggen.models.MODELS`.
+        settings: changes to the model's defaults.
+        split: the division into parts; drawn and saved if it is new.
+        name: the run's folder name; MODEL-SPLIT by default.
+        on_epoch: called with the phase and the log of every epoch.
+
+    Raises:
+        NegGenError: If a setting is wrong, something is missing, or ``name`` holds another run.
+    """
+    cls = model_class(model_name)
+    config = cls.config_class.build(settings)
+    run = Run(workspace.runs_dir / (name or f"{model_name}-{split.name}-{config.seed}"))
+    data = load_dataset(workspace, split)
+    identity = {
+        "model": model_name,
+        "settings": config.model_dump(),
+        "split": split.model_dump(),
+        "content_hash": data.content_hash,
+    }
+    model = cls(config)
+    if isinstance(model, NegGen):
+        data = with_vectors(workspace, data)
+        identity["vectors_hash"] = data.vectors.content_hash  # type: ignore[union-attr]
+    if run.manifest_path.is_file():
+        written = {key: run.manifest.get(key) for key in identity}
+        if written == identity:
+            return run
+        raise NegGenError(
+            f"{run.folder} holds a run with other settings or data; give this one another name "
+            f"with --name, or delete that folder."
+        )
+    if isinstance(model, NegGen):
+        base_settings = model.base_config.model_dump()
+        base = train_run(workspace, LightGCN.name, base_settings, split, on_epoch=on_epoch)
+        model.base = LightGCN.load(base.model_dir, device=config.device)
+
+    started = time.monotonic()
+    model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
+    model.save(run.model_dir)
+    history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
+    write_text(run.history_path, json.dumps(history))
+    write_toml(
+        run.manifest_path,
+        {
+            **identity,
+            "seconds": round(time.monotonic() - started, 2),
+            "neggen": neggen.__version__,
+        },
+    )
+    shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
+    return run
+
+
+def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
+    """Attach the workspace's records and vectors to a data set."""
+    records = read_records(workspace.records_path)
+    return data.replace(records=records, vectors=load_vectors(workspace, data, records))
+
+
+def evaluate_run(run: Run, part: str = "test", device: str = "cpu") -> dict[str, float]:
+    """Measure a run on a part of its data or on a named test set, and keep the figures.
+
+    Ranked against all items. For ``valid`` and ``test`` each user's training items are taken out
+    (not the validation items, as in the MMRec protocol); for a further test set, everything in the
+    log is.
+    """
+    data, model = run.load_data(), run.load_model(device)
+    target = data.matrix(part)
+    if target.nnz == 0:
+        raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
+    seen = data.everything if part in data.test_sets else data.train
+    result = evaluate_ranking(model.score_index, seen, target, ks=KS, device=device)
+    per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
+    with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
+        per_user.write_parquet(temporary)
+    write_text(run.metrics_path, json.dumps({**run.metrics, part: result.metrics}, indent=1))
+    return result.metrics
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NegGenError(f"{path} cannot be read ({error}); train or evaluate again.") from None

@@ -1,0 +1,1 @@
+"""Training by gradient: one loop, pure losses, atomic checkpoints."""

@@ -1,0 +1,244 @@
+"""The training loop: shuffled batches, early stopping on validation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from neggen.config import TrainConfig
+from neggen.errors import NegGenError, nearest
+from neggen.evaluation.ranking import evaluate_ranking
+from neggen.negatives.uniform import UniformSampler
+from neggen.training.checkpoint import load_tensors, save_tensors
+
+
+class Batch(NamedTuple):
+    """One step's triples, each int64 ``[batch]``: users, an item each has, an item each has not."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class Trainable(Protocol):
+    """What the loop needs from a module (an ``nn.Module``)."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return user ``[users, d]`` and item ``[items, d]`` embeddings; a dot product scores."""
+
+
+@dataclass
+class EpochLog:
+    """What happened in one epoch."""
+
+    epoch: int
+    loss: float
+    seconds: float
+    valid: dict[str, float] | None = None
+    best: bool = False
+
+
+@dataclass
+class TrainState:
+    """Where training stands; what is in here and in the tensors is all a resume needs."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -1.0
+    bad_evaluations: int = 0
+    finished: bool = False
+    history: list[EpochLog] = field(default_factory=list)
+
+
+OnEpoch = Callable[[EpochLog], None]
+
+
+def dot_scorer(users: Tensor, items: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a scorer for user ``[users, d]`` and item ``[items, d]`` embeddings."""
+    return lambda batch: users[batch] @ items.T
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's own generator for a block (weight initialization) and restore it after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def train(
+    module: Trainable,
+    interactions: csr_matrix,
+    valid: csr_matrix,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    on_epoch: OnEpoch | None = None,
+) -> TrainState:
+    """Train ``module`` in place and leave it with the weights that validated best.
+
+    The start itself is a candidate: it is evaluated before the first step, so a module that starts
+    at a good model can only be replaced by one that validates better.
+
+    Args:
+        module: an ``nn.Module`` with :class:`Trainable`'s two methods, on ``config.device``.
+        interactions: what to learn from, 0/1 CSR ``[users, items]``.
+        valid: what to choose the weights by, 0/1 CSR ``[users, items]``.
+        config: the settings.
+        checkpoint: file to save to and to resume from; an interrupted run ends bit-equal to an
+            undisturbed one.
+        fingerprint: identifies data and settings; a checkpoint with another one is refused.
+        on_epoch: called after every epoch.
+
+    Raises:
+        NegGenError: If the checkpoint belongs to other data or settings, or validation is empty.
+    """
+    assert isinstance(module, nn.Module)
+    if valid.nnz == 0:
+        raise NegGenError("The validation part is empty, so the best weights cannot be chosen.")
+    device = torch.device(config.device)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    optimizer = torch.optim.Adam(
+        [p for p in module.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
+    )
+    sampler = UniformSampler(interactions, device)
+    rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
+    users = torch.from_numpy(rows).to(device)  # [interactions]
+    positives = torch.from_numpy(interactions.indices.astype(np.int64)).to(device)
+
+    state = TrainState()
+    best = _copy_state(module)
+    if checkpoint is not None and checkpoint.is_file():
+        state, best = _restore(checkpoint, fingerprint, module, optimizer, generator)
+    else:
+        _judge(module, interactions, valid, config, state, EpochLog(0, float("nan"), 0.0), on_epoch)
+        best = _copy_state(module)
+    saved_at = time.monotonic()
+
+    while not state.finished:
+        started = time.monotonic()
+        order = torch.randperm(len(users), generator=generator, device=device)
+        total = torch.zeros((), device=device)
+        for index in order.split(config.batch_size):
+            batch_users = users[index]
+            negatives = sampler.sample(batch_users, generator)
+            loss = module.loss(Batch(batch_users, positives[index], negatives), generator)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach() * len(index)
+        state.epoch += 1
+        mean_loss = float(total) / len(users)
+        if not np.isfinite(mean_loss):
+            raise NegGenError(
+                f"The loss became {mean_loss} in epoch {state.epoch}; lower learning_rate."
+            )
+        log = EpochLog(state.epoch, mean_loss, time.monotonic() - started)
+        if _judge(module, interactions, valid, config, state, log, on_epoch):
+            best = _copy_state(module)
+        due = time.monotonic() - saved_at >= config.checkpoint_seconds
+        if checkpoint is not None and (due or state.finished):
+            _save(checkpoint, fingerprint, module, optimizer, generator, state, best)
+            saved_at = time.monotonic()
+
+    module.load_state_dict(best)
+    return state
+
+
+def _judge(
+    module: Trainable,
+    interactions: csr_matrix,
+    valid: csr_matrix,
+    config: TrainConfig,
+    state: TrainState,
+    log: EpochLog,
+    on_epoch: OnEpoch | None,
+) -> bool:
+    """Validate if this epoch is due, update ``state``, and say whether the weights are the best."""
+    if log.epoch % config.evaluate_every == 0:
+        with torch.no_grad():
+            scorer = dot_scorer(*module.embeddings())
+        metrics = evaluate_ranking(
+            scorer, interactions, valid, ks=(10, 20), device=config.device
+        ).metrics
+        if config.metric not in metrics:
+            hint = nearest(config.metric, metrics)
+            raise NegGenError(f"There is no validation metric '{config.metric}'.{hint}")
+        log.valid = metrics
+        log.best = metrics[config.metric] > state.best_score
+        if log.best:
+            state.best_epoch, state.best_score = log.epoch, metrics[config.metric]
+            state.bad_evaluations = 0
+        else:
+            state.bad_evaluations += 1
+    state.finished = state.bad_evaluations >= config.patience or log.epoch >= config.epochs
+    state.history.append(log)
+    if on_epoch is not None:
+        on_epoch(log)
+    return log.best
+
+
+def _copy_state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _save(
+    path: Path,
+    fingerprint: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    state: TrainState,
+    best: dict[str, Tensor],
+) -> None:
+    tensors = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    for position, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{position}/{name}": tensor for name, tensor in slots.items()}
+    tensors["generator"] = generator.get_state()
+    save_tensors(path, tensors, {"fingerprint": fingerprint, "state": asdict(state)})
+
+
+def _restore(
+    path: Path,
+    fingerprint: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> tuple[TrainState, dict[str, Tensor]]:
+    tensors, meta = load_tensors(path)
+    if meta["fingerprint"] != fingerprint:
+        raise NegGenError(
+            f"{path} belongs to a run on other data or with other settings; "
+            f"train under another run name, or delete the file."
+        )
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+    module.load_state_dict(under("module/"))
+    whole = optimizer.state_dict()
+    slots: dict[int, dict[str, Any]] = {}
+    for name, tensor in under("optimizer/").items():
+        position, _, slot = name.partition("/")
+        slots.setdefault(int(position), {})[slot] = tensor
+    whole["state"] = slots
+    optimizer.load_state_dict(whole)
+    generator.set_state(tensors["generator"])
+    state = TrainState(**{**meta["state"], "history": []})
+    state.history = [EpochLog(**log) for log in meta["state"]["history"]]
+    device = next(module.parameters()).device
+    return state, {name: tensor.to(device) for name, tensor in under("best/").items()}

@@ -1,0 +1,47 @@
+"""Losses as pure functions of scores or embeddings."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
+    """Bayesian personalized ranking: mean of −log σ(s⁺ − s⁻) (Rendle et al. 2009).
+
+    Args:
+        positive_scores: scores of observed pairs, ``[batch]``.
+        negative_scores: scores of the same users with other items, ``[batch]`` or broadcastable.
+    """
+    return F.softplus(negative_scores - positive_scores).mean()
+
+
+def embedding_regularization(*embeddings: Tensor) -> Tensor:
+    """Half the squared norm of the embeddings of a batch, summed over roles, mean over the batch.
+
+    Args:
+        embeddings: one tensor a role (users, positives, negatives), each ``[batch, d]``.
+    """
+    return sum((e.square().sum() for e in embeddings), torch.zeros(())) / (2 * len(embeddings[0]))
+
+
+def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """InfoNCE with cosine similarity, own negatives and in-batch negatives.
+
+    ``−log( e^{cos(a,p)/τ} / (e^{cos(a,p)/τ} + Σ e^{cos(a,n)/τ} + Σ_j e^{cos(a,p_j)/τ}) )``, with the
+    positive in the denominator (van den Oord et al. 2018, arXiv 1807.03748).
+
+    Args:
+        anchors: ``[batch, d]``.
+        positives: ``[batch, d]``; those of the other rows serve as negatives too.
+        negatives: each row's own negatives, ``[batch, completions, d]``.
+        temperature: τ.
+    """
+    anchors = F.normalize(anchors, dim=-1)
+    positives = F.normalize(positives, dim=-1)
+    negatives = F.normalize(negatives, dim=-1)
+    in_batch = anchors @ positives.T  # [batch, batch], the diagonal is the positive
+    own = torch.einsum("bd,bkd->bk", anchors, negatives)  # [batch, completions]
+    logits = torch.cat([in_batch, own], dim=1) / temperature
+    return F.cross_entropy(logits, torch.arange(len(anchors), device=anchors.device))
