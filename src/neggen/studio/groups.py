@@ -1,0 +1,76 @@
+"""Runs that differ in nothing but their seeds, taken together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from neggen.models import model_class
+
+if TYPE_CHECKING:
+    from neggen.runs import Run
+
+CHANCE = ("seed", "device")
+"""Settings that change how a training falls out, but not what is trained."""
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs of one model with the same settings and kind of split, at least one.
+
+    Attributes:
+        model: the model's name, a key of ``neggen.models.MODELS``.
+        title: how the model is called in print, such as ``LightGCN``.
+        runs: the runs, in the order they were given.
+        manifests: their ``run.toml`` files.
+    """
+
+    model: str
+    title: str
+    runs: tuple[Run, ...]
+    manifests: tuple[Mapping[str, Any], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The runs' folder names."""
+        return tuple(run.folder.name for run in self.runs)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What the runs were trained on, such as ``random, seed 0``, without repeats."""
+        return tuple(sorted({split_title(manifest["split"]) for manifest in self.manifests}))
+
+
+def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
+    """Group runs by model, settings and split, whatever their seeds, in order of appearance.
+
+    Raises:
+        NegGenError: If a run's manifest cannot be read or names an unknown model.
+    """
+    found: dict[str, list[tuple[Run, Mapping[str, Any]]]] = {}
+    for run in runs:
+        manifest = run.manifest
+        same = [manifest["model"], _settled(manifest["settings"]), _settled(manifest["split"])]
+        found.setdefault(json.dumps(same, sort_keys=True), []).append((run, manifest))
+    groups = []
+    for members in found.values():
+        model = str(members[0][1]["model"])
+        group_of, manifests = zip(*members, strict=True)
+        groups.append(RunGroup(model, model_class(model).__name__, group_of, manifests))
+    return groups
+
+
+def split_title(split: Mapping[str, Any]) -> str:
+    """Name a split in words, such as ``random, seed 0``."""
+    drawn = split["kind"] in ("random", "cold-items")
+    return f"{split['kind']}, seed {split['seed']}" if drawn else str(split["kind"])
+
+
+def _settled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _settled(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if key not in CHANCE
+    }

@@ -1,0 +1,87 @@
+"""How to get the same again: commands and settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neggen.config import SplitConfig
+from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.models import model_class
+from neggen.studio.groups import RunGroup
+from neggen.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunRecipe:
+    """A run's name and its settings as text, one name and value each."""
+
+    name: str
+    title: str
+    settings: tuple[tuple[str, str], ...]
+
+
+def commands(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    generators: Sequence[str],
+    groups: Sequence[RunGroup],
+) -> list[str]:
+    """Return the commands that make the workspace and train its runs, one a line."""
+    place = shlex.quote(str(workspace.path))
+    lines = [f"neggen import {shlex.quote(str(manifest['source']))} {place}"]
+    for generator in generators:
+        kind, _, model = generator.partition(": ")
+        by = "" if kind == CatalogueBackend.name else f" --model {shlex.quote(model or kind)}"
+        lines.append(f"neggen generate {place}{by}")
+    if workspace.vectors_dir.is_dir():
+        lines.append(f"neggen encode {place}")
+    for group in groups:
+        for run, made in zip(group.runs, group.manifests, strict=True):
+            changed = [*_changed_split(made["split"]), *_changed_settings(made)]
+            usual = (
+                f"{group.model}-{SplitConfig.build(made['split']).name}-{made['settings']['seed']}"
+            )
+            if run.folder.name != usual:
+                changed.append(f"--name {shlex.quote(run.folder.name)}")
+            lines.append(" ".join(["neggen train", place, "--model", group.model, *changed]))
+            lines.append(f"neggen evaluate {shlex.quote(str(run.folder))}")
+    return lines
+
+
+def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
+    """Return every run's settings, nested ones with dots."""
+    return [
+        RunRecipe(
+            run.folder.name,
+            group.title,
+            tuple((name, str(value)) for name, value in _flat(manifest)),
+        )
+        for group in groups
+        for run, manifest in zip(group.runs, group.manifests, strict=True)
+    ]
+
+
+def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
+    usual = dict(_flat(model_class(manifest["model"]).config_class().model_dump()))
+    for name, value in _flat(manifest["settings"]):
+        if value != usual.get(name):
+            yield f"--set {shlex.quote(f'{name}={value}')}"
+
+
+def _changed_split(split: Mapping[str, Any]) -> Iterator[str]:
+    usual = SplitConfig.build({})
+    if split["kind"] != usual.kind:
+        yield f"--split {split['kind']}"
+    if split["seed"] != usual.seed:
+        yield f"--split-seed {split['seed']}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

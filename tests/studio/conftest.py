@@ -1,0 +1,158 @@
+"""A small shop taken the whole way: imported, generated, encoded, trained, evaluated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neggen.config import SplitConfig
+from neggen.data.dataset import Dataset
+from neggen.data.shop import make_shop
+from neggen.data.store import load_dataset, save_dataset
+from neggen.encoding.store import encode
+from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.generation.run import generate, read_records
+from neggen.runs import Run, evaluate_run, train_run
+from neggen.studio.report import write_report
+from neggen.workspace import Workspace, write_text, write_toml
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("popularity", {}),
+    ("lightgcn", {"epochs": 2, "dim": 8}),
+    ("lightgcn", {"epochs": 2, "dim": 8, "seed": 1}),
+    ("ease", {"regularization": 20.0}),
+]
+
+
+class WordEncoder:
+    """A simple but real encoder, counts of hashed words: the language model takes too long here."""
+
+    name, fingerprint = "words", "w" * 64
+
+    def encode(self, texts, on_progress=None):
+        vectors = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                vectors[row, hashlib.sha256(word.encode()).digest()[0] % 64] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def build(folder: Path, items, interactions, pictures: Path | None, **changes: Any) -> Workspace:
+    """Import a catalogue and write and encode its records."""
+    workspace = Workspace(folder)
+    data = Dataset.from_frames(interactions, items, image_dir=pictures).replace(**changes)
+    save_dataset(workspace, data, source="the built-in shop")
+    data = load_dataset(workspace, SplitConfig.build({}))
+    generate(workspace, data, CatalogueBackend(data))
+    encode(workspace, read_records(workspace.records_path), WordEncoder())
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def build_workspace():
+    """The function :func:`build`."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace's folder; to be read only."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop = make_shop(60, 40, interactions_per_user=10)
+    shop.draw(folder / "pictures")
+    data = Dataset.from_frames(shop.interactions, shop.items)
+    user = {name: index for index, name in enumerate(data.user_ids)}
+    item = {name: index for index, name in enumerate(data.item_ids)}
+    shifted = np.array([(user[u], item[i]) for u, i in shop.shifted.iter_rows()], dtype=np.int32)
+    workspace = build(
+        folder / "demo", shop.items, shop.interactions, folder / "pictures",
+        test_sets={"shifted": shifted},
+    )  # fmt: skip
+    for model, settings in SETTINGS:
+        run = train_run(workspace, model, settings, SplitConfig.build({}))
+        for part in ("test", "shifted"):
+            evaluate_run(run, part)
+    return workspace.path
+
+
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """The elements and visible text of a page; complains of tags that do not close."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.elements if name in attrs]
+
+
+@pytest.fixture(scope="session")
+def runs_of():
+    """A function that opens all runs of a workspace, by name."""
+    return lambda workspace: [Run.open(folder) for folder in sorted(workspace.runs_dir.iterdir())]
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """A function that writes a report and reads it: the parsed page, and its HTML."""
+
+    def write(workspace: Workspace, runs, path: Path | None = None, **options):
+        path = path or workspace.path / "report.html"
+        write_report(workspace, runs, path, **options)
+        html = path.read_text(encoding="utf-8")
+        return Page(html), html
+
+    return write
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path) -> Workspace:
+    """A copy of the finished workspace, to be changed at will."""
+    return Workspace.open(shutil.copytree(finished, tmp_path / "demo"))
+
+
+@pytest.fixture
+def written_run(tmp_path: Path):
+    """Write the files of a run that were never trained, with any figures."""
+
+    def write(model: str, metrics: dict[str, dict[str, float]], **changes: Any) -> Run:
+        seed, split_seed = changes.pop("seed", 0), changes.pop("split_seed", 0)
+        run = Run(tmp_path / "runs" / f"{model}-{split_seed}-{seed}")
+        split = SplitConfig.build({"seed": split_seed}).model_dump()
+        manifest = {"model": model, "settings": {"seed": seed}, "split": split, "seconds": 1.5}
+        write_toml(run.manifest_path, {**manifest, "content_hash": "c", **changes})
+        write_text(run.metrics_path, json.dumps(metrics))
+        write_text(run.history_path, "{}")
+        return run
+
+    return write

@@ -1,0 +1,36 @@
+"""The commands that make it again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from neggen.studio.groups import group_runs
+from neggen.studio.recipe import commands, run_recipes
+from neggen.workspace import Workspace
+
+
+def test_only_what_differs_from_the_defaults_is_typed(written_run):
+    settings = {"seed": 3, "layers": 2, "dim": 64}
+    run = written_run("lightgcn", {}, seed=3, split_seed=1, settings=settings)
+    lines = commands(
+        Workspace(Path("my shop")),
+        {"source": "a b.csv; rm -rf /"},
+        ["catalogue (no language model)", "openai-compatible: Qwen3 VL"],
+        group_runs([run]),
+    )
+    assert lines == [
+        "neggen import 'a b.csv; rm -rf /' 'my shop'",
+        "neggen generate 'my shop'",
+        "neggen generate 'my shop' --model 'Qwen3 VL'",
+        "neggen train 'my shop' --model lightgcn --split-seed 1 --set seed=3 --set layers=2 "
+        "--name lightgcn-1-3",
+        f"neggen evaluate {shlex.quote(str(run.folder))}",
+    ]
+
+
+def test_nested_settings_are_listed_with_dots(written_run):
+    run = written_run("neggen", {}, settings={"seed": 0, "base": {"layers": 2}})
+    (recipe,) = run_recipes(group_runs([run]))
+    assert ("settings.base.layers", "2") in recipe.settings
+    assert recipe.title == "NegGen"
