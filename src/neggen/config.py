@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neggen.errors import NegGenError, nearest
-from neggen.workspace import read_toml
 
 
 class Config(BaseModel):
@@ -35,24 +33,43 @@ class Config(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                name = str(first["loc"][-1])
-                hint = nearest(name, cls.model_fields) or (
-                    f" Known keys: {', '.join(cls.model_fields)}."
+                owner, name = cls._owner(first["loc"]), str(first["loc"][-1])
+                hint = nearest(name, owner.model_fields) or (
+                    f" Known keys: {', '.join(owner.model_fields)}."
                 )
-                raise NegGenError(f"'{key}' is not a setting of {cls.__name__}.{hint}") from None
+                raise NegGenError(f"'{key}' is not a setting of {owner.__name__}.{hint}") from None
             raise NegGenError(
                 f"{cls.__name__}.{key} = {first['input']!r} is not allowed: {first['msg']}."
             ) from None
+
+    @classmethod
+    def _owner(cls, location: tuple[int | str, ...]) -> type[BaseModel]:
+        """Return the configuration, this one or one inside it, that holds the last name."""
+        owner: type[BaseModel] = cls
+        for name in location[:-1]:
+            inner = owner.model_fields[str(name)].annotation
+            assert isinstance(inner, type)
+            owner = inner
+        return owner
 
     def updated(self, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything checked again."""
         return self.build({**self.model_dump(), **changes})
 
 
+_INCIDENTAL: Any = {
+    **dict.fromkeys(("device", "checkpoint_seconds"), True),
+    "base": {"device", "checkpoint_seconds"},
+}
+
+
+SplitKind = Literal["random", "leave-last", "time", "cold-items", "given"]
+
+
 class SplitConfig(Config):
     """How interactions are divided into training, validation and test parts."""
 
-    kind: Literal["random", "leave-last", "time", "cold-items", "given"] = "random"
+    kind: SplitKind = "random"
     """``random``: per user, by the rule of the MMRec toolbox. ``leave-last``: each user's last item
     tests, the one before validates. ``time``: global quantiles of time. ``cold-items``: whole
     items are held out. ``given``: the labels that came with the source."""
@@ -65,18 +82,29 @@ class SplitConfig(Config):
     @property
     def name(self) -> str:
         """File name of this split inside a workspace, such as ``random-0``."""
-        if self.kind in ("random", "cold-items"):
-            return f"{self.kind}-{self.seed}"
-        return self.kind
+        shares = ""
+        if self.kind in ("time", "cold-items") and self.shares != SplitConfig().shares:
+            shares = "-" + "-".join(f"{share:g}" for share in self.shares)
+        seed = f"-{self.seed}" if self.kind in ("random", "cold-items") else ""
+        return f"{self.kind}{shares}{seed}"
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares held out for validation and test."""
+        return self.valid_share, self.test_share
 
 
 class ModelConfig(Config):
     """Settings every model has."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seeds the initial weights, the order of batches, and the sampled negatives."""
-    device: str = "cpu"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Where tensors live: ``cpu``, ``cuda`` or ``cuda:N``."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result: all settings but where and how often to save."""
+        return self.model_dump(mode="json", exclude=_INCIDENTAL)
 
 
 class PopularityConfig(ModelConfig):
@@ -98,14 +126,14 @@ class TrainConfig(ModelConfig):
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(2048, ge=1)
     """Interactions in a step; each brings one sampled negative."""
-    regularization: float = Field(1e-3, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
     epochs: int = Field(1000, ge=1)
     """Passes over the training interactions, at most."""
     patience: int = Field(20, ge=1)
     """Evaluations without a better validation score after which training stops."""
-    evaluate_every: int = Field(1, ge=1)
-    """Epochs from one validation to the next."""
+    evaluate_every: int = Field(0, ge=0)
+    """Epochs from one validation to the next; 0 takes as many as make 50 steps. (An epoch of a
+    small data set is a handful of steps: patience in epochs would end the training on its first
+    plateau.)"""
     metric: str = "recall@20"
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)
@@ -117,13 +145,34 @@ class LightGCNConfig(TrainConfig):
 
     layers: int = Field(3, ge=1)
     """Propagation steps over the user-item graph."""
+    regularization: float = Field(1e-3, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
 
 
 class NegGenConfig(TrainConfig):
     """NegGen (arXiv 2501.15183) on a LightGCN base; see :mod:`neggen.models.neggen`."""
 
     base: LightGCNConfig = LightGCNConfig()
-    """Phase 1, the base recommender. Its ``seed``, ``device`` and ``dim`` follow this model's."""
+    """Phase 1, the base recommender. Its ``seed`` and ``device`` follow this model's."""
+    heads: int = Field(8, ge=1)
+    """Attention heads over the modality axis; must divide ``dim``."""
+    contrast: float = Field(0.25, ge=0, le=1)
+    """ρ in v = h⁺ − ρh⁻: 1 keeps only the causal effect, 0 only the description."""
+    effect_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+    """Candidates for λ, the share of the causal score, relative to the spread of the base score.
+    Validation picks one; 0 is the base recommender alone."""
+    alpha: float = Field(0.0, ge=0)
+    """Weight of the alignment loss L_align."""
+    beta: float = Field(0.0, ge=0)
+    """Weight of the counterfactual loss L_cf."""
+    tau: float = Field(0.2, gt=0)
+    """Temperature of L_align."""
+    modality_dropout: float = Field(0.1, ge=0, lt=1)
+    """Chance that a modality of an item is left out of a training step."""
+    patience: int = Field(10, ge=1)
+    """Evaluations without a better validation score after which training stops."""
+    metric: str = "ndcg@20"
+    """The validation figure that chooses λ and the weights that are kept."""
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -132,7 +181,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
     Values are read as TOML; what is not TOML is a string.
 
     Raises:
-        NegGenError: If an entry has no ``=``.
+        NegGenError: If an entry has no ``=``, or sets a key inside what another sets to a value.
     """
     values: dict[str, Any] = {}
     for setting in settings:
@@ -147,6 +196,8 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
         table = values
         for parent in parents:
             table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise NegGenError(f"--set {setting!r} contradicts the value given for '{parent}'.")
         table[leaf] = value
     return values
 
@@ -159,12 +210,3 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
     return result
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a recipe file into plain values.
-
-    Raises:
-        NegGenError: If the file is missing or not TOML.
-    """
-    return read_toml(path)

@@ -12,10 +12,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from typing import Any
 import polars as pl
 
 import neggen
-from neggen.config import SplitConfig
+from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import load_vectors
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import KS, evaluate_ranking
-from neggen.generation.store import read_records
+from neggen.generation.run import read_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.lightgcn import LightGCN
@@ -76,7 +77,8 @@ class Run:
     @property
     def history(self) -> dict[str, list[dict[str, Any]]]:
         """Every epoch of every phase, as written by the training loop."""
-        return _read_json(self.history_path)
+        history: dict[str, list[dict[str, Any]]] = _read_json(self.history_path)
+        return history
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -87,6 +89,12 @@ class Run:
     def workspace(self) -> Workspace:
         """The workspace this run lies in."""
         return Workspace.open(self.folder.resolve().parents[1])
+
+    @property
+    def best_validation(self) -> dict[str, float]:
+        """Validation figures of the weights that were kept; empty for a model without epochs."""
+        logs = [log for phase in self.history.values() for log in phase if log["best"]]
+        return dict(logs[-1]["valid"]) if logs else {}
 
     def load_model(self, device: str = "cpu") -> Recommender:
         """Load the fitted model."""
@@ -106,6 +114,12 @@ class Run:
                 f"train again."
             )
         return data
+
+
+def finished_runs(workspace: Workspace) -> list[Run]:
+    """Return the finished runs of a workspace, by name."""
+    folders = sorted(path.parent for path in workspace.runs_dir.glob("*/run.toml"))
+    return [Run(folder) for folder in folders]
 
 
 def train_run(
@@ -128,7 +142,7 @@ def train_run(
         model_name: a key of :data:`neggen.models.MODELS`.
         settings: changes to the model's defaults.
         split: the division into parts; drawn and saved if it is new.
-        name: the run's folder name; MODEL-SPLIT by default.
+        name: the run's folder name; see :func:`run_name`.
         on_epoch: called with the phase and the log of every epoch.
 
     Raises:
@@ -136,18 +150,19 @@ def train_run(
     """
     cls = model_class(model_name)
     config = cls.config_class.build(settings)
-    run = Run(workspace.runs_dir / (name or f"{model_name}-{split.name}-{config.seed}"))
+    run = Run(workspace.runs_dir / (name or run_name(model_name, config, split)))
     data = load_dataset(workspace, split)
+    model = cls(config)
     identity = {
         "model": model_name,
-        "settings": config.model_dump(),
+        "settings": config.identity(),
         "split": split.model_dump(),
         "content_hash": data.content_hash,
     }
-    model = cls(config)
     if isinstance(model, NegGen):
         data = with_vectors(workspace, data)
-        identity["vectors_hash"] = data.vectors.content_hash  # type: ignore[union-attr]
+        assert data.vectors is not None
+        identity["vectors_hash"] = data.vectors.content_hash
     if run.manifest_path.is_file():
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
@@ -166,16 +181,27 @@ def train_run(
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
-    write_toml(
-        run.manifest_path,
-        {
-            **identity,
-            "seconds": round(time.monotonic() - started, 2),
-            "neggen": neggen.__version__,
-        },
-    )
+    seconds = round(time.monotonic() - started, 2)
+    write_toml(run.manifest_path, {**identity, "seconds": seconds, "neggen": neggen.__version__})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
     return run
+
+
+def run_name(model_name: str, config: ModelConfig, split: SplitConfig) -> str:
+    """Return the usual folder name: model and split, then seed and changed settings if need be."""
+    name = f"{model_name}-{split.name}"
+    if split.kind not in ("random", "cold-items") or config.seed != split.seed:
+        name += f"-seed{config.seed}"
+    usual = type(config)(seed=config.seed).identity()
+    if config.identity() != usual:
+        name += f"-{hashlib.sha256(repr(config.identity()).encode()).hexdigest()[:6]}"
+    return name
+
+
+def usual_name(manifest: Mapping[str, Any]) -> str:
+    """Return the folder name that the run of a manifest has unless it was given another."""
+    config = model_class(manifest["model"]).config_class.build(manifest["settings"])
+    return run_name(manifest["model"], config, SplitConfig.build(manifest["split"]))
 
 
 def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
@@ -184,24 +210,40 @@ def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     return data.replace(records=records, vectors=load_vectors(workspace, data, records))
 
 
-def evaluate_run(run: Run, part: str = "test", device: str = "cpu") -> dict[str, float]:
-    """Measure a run on a part of its data or on a named test set, and keep the figures.
+def evaluate_run(
+    run: Run, parts: Sequence[str] | None = None, device: str = "cpu"
+) -> dict[str, dict[str, float]]:
+    """Measure a run on parts of its data or on named test sets, and keep the figures.
 
     Ranked against all items. For ``valid`` and ``test`` each user's training items are taken out
     (not the validation items, as in the MMRec protocol); for a further test set, everything in the
     log is.
+
+    Args:
+        run: a finished run.
+        parts: which parts; the test part and every further test set by default.
+        device: where to score.
+
+    Returns:
+        Figures by part.
+
+    Raises:
+        NegGenError: If there is no such part, or it has no interactions.
     """
     data, model = run.load_data(), run.load_model(device)
-    target = data.matrix(part)
-    if target.nnz == 0:
-        raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
-    seen = data.everything if part in data.test_sets else data.train
-    result = evaluate_ranking(model.score_index, seen, target, ks=KS, device=device)
-    per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
-    with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
-        per_user.write_parquet(temporary)
-    write_text(run.metrics_path, json.dumps({**run.metrics, part: result.metrics}, indent=1))
-    return result.metrics
+    results = {}
+    for part in parts or ["test", *data.test_sets]:
+        target = data.matrix(part)
+        if target.nnz == 0:
+            raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
+        seen = data.everything if part in data.test_sets else data.train
+        result = evaluate_ranking(model.score_index, seen, target, ks=KS, device=device)
+        per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
+        with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
+            per_user.write_parquet(temporary)
+        results[part] = result.metrics
+    write_text(run.metrics_path, json.dumps({**run.metrics, **results}, indent=1))
+    return results
 
 
 def _read_json(path: Path) -> Any:

@@ -116,12 +116,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        NegGenError: If the file is missing or is not valid TOML.
+        NegGenError: If the file is missing, unreadable, or not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NegGenError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise NegGenError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NegGenError(f"{path} is not valid TOML: {error}.") from None
 

@@ -115,7 +115,9 @@ def test_cold_items_are_disjoint(count: int, valid: float, test: float, seed: in
     config = SplitConfig(kind="cold-items", seed=seed, valid_share=valid, test_share=test)
     parts = draw_split(users, items, None, None, config)
     train, held, tested = (set(items[parts == part]) for part in range(3))
-    assert not (train & held or train & tested or held & tested)
+    assert not train & held
+    assert not train & tested
+    assert not held & tested
     assert len(held) == max(1, round(count * valid))
     assert len(tested) == max(1, round(count * test))
 

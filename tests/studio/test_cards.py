@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.generation.records import MASK, Record, fill, records_frame
-from neggen.studio.cards import choose_example, choose_items, item_title, make_cards, record_view
+from neggen.studio.cards import choose_example, choose_items, make_cards, record_view
 from neggen.studio.cards import qualities as qualities_of
 from neggen.studio.pictures import Thumbnails
 
@@ -116,4 +116,4 @@ def test_contrast_is_one_minus_the_cosine(data):
 def test_titles(columns, title):
     log = pl.DataFrame({"user_id": ["u"], "item_id": ["i0"]})
     data = Dataset.from_frames(log, pl.DataFrame({"item_id": ["i0"], **columns}))
-    assert item_title(data, 0) == title
+    assert data.item_title(0) == title

@@ -8,6 +8,8 @@ import polars as pl
 from polars import selectors
 from polars.datatypes import DataType, DataTypeClass
 
+TITLES = ("title", "name")
+LONGEST_TITLE = 90
 IDS = ("id", "asin", "parent_asin", "image", "image_sha256")
 LINK = re.compile(r"(^|_)urls?(_|$)|url$|^im(age|g)?url")
 
@@ -47,3 +49,14 @@ def text_of(items: pl.DataFrame, columns: tuple[str, ...], index: int) -> str | 
         if value is not None and str(value).strip():
             lines.append(f"{column}: {str(value).strip()}")
     return "\n".join(lines) or None
+
+
+def title_of(items: pl.DataFrame, columns: tuple[str, ...], index: int) -> str | None:
+    """Return one item's title or name, else its first text, cut to a line; None if it has none."""
+    titles = [name for name in columns if name.lower() in TITLES]
+    for column in [*titles, *columns]:
+        value = items[column][index]
+        if isinstance(value, str) and value.strip():
+            words = " ".join(value.split())
+            return words if len(words) <= LONGEST_TITLE else words[: LONGEST_TITLE - 1] + "…"
+    return None

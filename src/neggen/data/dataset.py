@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from neggen.config import SplitConfig
-from neggen.data.attributes import plain_attributes, text_columns_of, text_of
+from neggen.data.attributes import plain_attributes, text_columns_of, text_of, title_of
 from neggen.data.fingerprint import content_hash
 from neggen.data.images import check_images
 from neggen.data.indexing import core, incidence, moved, positions
@@ -257,6 +257,11 @@ class Dataset:
     def item_text(self, index: int) -> str | None:
         """Return the attributes of an item as ``name: value`` lines, or None if it has none."""
         return text_of(self.item_table, self.text_columns, index)
+
+    def item_title(self, index: int) -> str:
+        """Return what to call an item: its title or name, else its first text, else its id."""
+        title = title_of(self.item_table, self.text_columns, index)
+        return str(self.item_ids[index]) if title is None else title
 
     def image_path(self, index: int) -> Path | None:
         """Return the picture of an item, or None if it has none that can be read."""

@@ -37,6 +37,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from neggen.data.dataset import Dataset
+from neggen.data.indexing import positions
 from neggen.data.shop_words import (
     CAUSAL,
     FOLLOWS,
@@ -76,6 +78,22 @@ class Shop:
     truth: pl.DataFrame
     causal: dict[str, tuple[str, ...]]
     seed: int
+
+    def dataset(self, image_dir: Path) -> Dataset:
+        """Return the log and the catalogue as a data set, with ``shifted`` as a further test set.
+
+        Args:
+            image_dir: where :meth:`draw` has put the pictures.
+        """
+        data = Dataset.from_frames(self.interactions, self.items, image_dir)
+        pairs = np.stack(
+            [
+                positions(self.shifted["user_id"], data.user_ids),
+                positions(self.shifted["item_id"], data.item_ids),
+            ],
+            axis=1,
+        )
+        return data.replace(test_sets={"shifted": pairs})
 
     def draw(self, image_dir: Path) -> None:
         """Draw every item's picture (256x256 JPEG) into `image_dir`, which is created if need be.

@@ -92,6 +92,11 @@ def save_dataset(
     return True
 
 
+def is_labeled(workspace: Workspace) -> bool:
+    """Return whether the interactions came with labels that say what trains and what tests."""
+    return "part" in pl.read_parquet_schema(workspace.interactions_path)
+
+
 def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Dataset:
     """Read the data set of a workspace.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,3 +37,11 @@ class ItemVectors:
     positive: NDArray[np.float32]
     negative: NDArray[np.float32]
     mask: NDArray[np.bool_]
+
+    @property
+    def content_hash(self) -> str:
+        """A SHA-256 over everything."""
+        digest = hashlib.sha256(repr(self.modalities).encode())
+        for array in (self.positive, self.negative, self.mask):
+            digest.update(array.tobytes())
+        return digest.hexdigest()

@@ -30,7 +30,7 @@ SAVE_EVERY = 2048
 
 @dataclass(frozen=True)
 class EncodingSummary:
-    """What an encoding run did: distinct texts in all, how many were encoded now, and their width."""
+    """What an encoding run did: distinct texts, how many were encoded now, and their width."""
 
     texts: int
     encoded: int
@@ -52,12 +52,12 @@ class VectorStore:
         if path.is_file():
             try:
                 stored = load_file(path)
-            except SafetensorError as error:
+                self._vectors, keys = stored["vectors"], stored["keys"]
+            except (SafetensorError, KeyError) as error:
                 raise NegGenError(
                     f"{path} is damaged ({error}); delete it and run neggen encode again."
                 ) from None
-            self._vectors = stored["vectors"]
-            self._rows = {key.tobytes(): row for row, key in enumerate(stored["keys"])}
+            self._rows = {key.tobytes(): row for row, key in enumerate(keys)}
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Return the distinct texts that have no vector yet, in order of first appearance."""
@@ -149,7 +149,10 @@ def arrange(
 ) -> ItemVectors:
     """Lay the vectors of records out as ``[items, completions, modalities, d]``.
 
-    An item with fewer completions than others repeats its first one.
+    An item with fewer completions than others repeats the first one it has.
+
+    Raises:
+        NegGenError: If no record belongs to an item of the catalogue.
     """
     modalities = tuple(sorted(records["modality"].unique()))
     index = {item: position for position, item in enumerate(data.item_ids)}
@@ -159,17 +162,21 @@ def arrange(
     item = np.array([index[i] for i in known["item_id"]])  # [records]
     modality = np.array([modalities.index(m) for m in known["modality"]])
     completion = known["completion"].to_numpy()
-    positive, negative = vectors_of(known["description"]), vectors_of(known["negative"])
+    positive = vectors_of(known["description"].to_list())  # [records, d]
+    negative = vectors_of(known["negative"].to_list())
 
     shape = (len(data.item_ids), int(completion.max()) + 1, len(modalities), positive.shape[1])
     filled = np.zeros(shape[:3], dtype=bool)
     filled[item, completion, modality] = True
     negatives = np.zeros(shape, dtype=np.float32)
     negatives[item, completion, modality] = negative
-    negatives = np.where(filled[..., None], negatives, negatives[:, :1])
+    mask: NDArray[np.bool_] = np.logical_or.reduce(filled, axis=1)  # [items, modalities]
+    first = filled.argmax(axis=1)[:, None, :, None]  # [items, 1, modalities, 1]
+    repeated = np.take_along_axis(negatives, first, axis=1)
+    negatives = np.where(filled[..., None], negatives, repeated)
     positives = np.zeros((shape[0], *shape[2:]), dtype=np.float32)
     positives[item, modality] = positive
-    return ItemVectors(modalities, positives, negatives, filled[:, 0])
+    return ItemVectors(modalities, positives, negatives, mask)
 
 
 def _path(workspace: Workspace, fingerprint: str) -> Path:

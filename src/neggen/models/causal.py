@@ -2,90 +2,123 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neggen.data.vectors import ItemVectors
+from neggen.training.loop import seeded
 
 
 class CausalModule(nn.Module):
-    """Turns x⁺ and x⁻ into the causal effect c and the counterfactual n of every item.
+    """Turns encoded descriptions x⁺ and negatives x⁻ into the causal effect c of every item.
 
-    For each item, with modalities m and encoded descriptions x_m (NegGen, arXiv 2501.15183)::
+    For each item, with its modalities m (after NegGen, arXiv 2501.15183)::
 
-        h± = mean over present m of  z_m + SelfAttention(z)_m,   z_m = W_m x±_m
-        c  = g(h⁺ − h⁻)      what was intervened on remains, the shared context cancels
-        n  = g(h⁻ − h⁺)      the same item with its key features changed
+        h± = mean over present m of  z_m + SelfAttention(z)_m,    z_m = W_m x±_m
+        c  = g(h⁺ − ρ h⁻)    the factual item; what was intervened on stands out, context cancels
+        n  = g(h⁻ − ρ h⁺)    the counterfactual: the same item with its key features changed
 
-    Attention runs over the modality axis; a missing modality is masked out. The last layer of g
-    starts at zero, so that c = n = 0 and a model that adds c to its item embeddings starts exactly
-    where it was.
+    both scaled to unit length. Attention runs over the modality axis, a missing modality is masked
+    out, and an item without any has c = n = 0.
+
+    Three choices make the untrained module a good content model already, so that training
+    starts from the geometry of the text encoder. x⁺ and x⁻ are centered, each by its own mean over
+    the catalogue: what all negatives share (a style, say) tells nothing about taste. Every
+    modality is scaled to the same mean energy, so that none drowns the other. And W_m starts at the
+    leading principal directions of x⁺ − ρx⁻, attention at zero, and g at the identity.
     """
 
     positive: Tensor
     negative: Tensor
     mask: Tensor
 
-    def __init__(self, vectors: ItemVectors, dim: int, heads: int, include_description: bool):
-        """Keep the vectors as buffers and make the layers.
+    def __init__(
+        self, vectors: ItemVectors, *, dim: int, heads: int, contrast: float, seed: int
+    ) -> None:
+        """Prepare the vectors and the layers.
 
         Args:
             vectors: the encoded descriptions and negatives of all items.
-            dim: width d of the module and of the embeddings it adds to.
+            dim: width d of the effect.
             heads: attention heads; must divide ``dim``.
-            include_description: feed g with h⁺ beside the difference.
+            contrast: ρ.
+            seed: seeds the attention's weights.
         """
         super().__init__()
-        modalities, width = vectors.positive.shape[1:]
-        self.include_description = include_description
-        self.register_buffer("positive", torch.from_numpy(vectors.positive), persistent=False)
-        self.register_buffer("negative", torch.from_numpy(vectors.negative), persistent=False)
+        self.contrast = contrast
+        positive, negative = _balanced(vectors, contrast)
+        self.register_buffer("positive", torch.from_numpy(positive), persistent=False)
+        self.register_buffer("negative", torch.from_numpy(negative), persistent=False)
         self.register_buffer("mask", torch.from_numpy(vectors.mask), persistent=False)
-        self.projections = nn.ModuleList(nn.Linear(width, dim, bias=False) for _ in range(modalities))
-        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
-        inputs = 2 * dim if include_description else dim
-        self.effect = nn.Sequential(nn.Linear(inputs, dim), nn.GELU(), nn.Linear(dim, dim))
-        last = self.effect[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        modalities, width = positive.shape[1:]
+        contrasted = (positive - contrast * negative.mean(1))[vectors.mask]  # [records, width]
+        directions = _principal_directions(contrasted, dim)  # [dim, width]
+        with seeded(seed):
+            self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        nn.init.zeros_(self.attention.out_proj.weight)
+        self.effect = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.effect.weight)
+        self.projections = nn.Parameter(directions.repeat(modalities, 1, 1))  # W, [m, d, width]
 
     def forward(self, items: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the causal effect ``[batch, d]`` and counterfactuals ``[batch, completions, d]``.
+        """Return the causal effects ``[batch, d]`` and counterfactuals ``[batch, completions, d]``.
+
+        The effects are means over completions.
 
         Args:
             items: internal items, int64 ``[batch]``.
-            keep: bool ``[batch, modalities]``; False drops a modality (for training). Items with no
-                modality left get zero vectors.
+            keep: bool ``[batch, modalities]``; False leaves a modality of an item out.
         """
         mask = self.mask[items] if keep is None else self.mask[items] & keep
-        known = self._pool(self.positive[items].unsqueeze(1), mask)  # [batch, 1, d]
-        other = self._pool(self.negative[items], mask)  # [batch, completions, d]
-        present = mask.any(1)[:, None]  # [batch, 1]
-        effect = self._effect(known, other).mean(1) * present  # [batch, d]
-        counterfactual = self._effect(other, known) * present[:, None]  # [batch, completions, d]
-        return effect, counterfactual
+        factual = self._pool(self.positive[items].unsqueeze(1), mask)  # [batch, 1, d]
+        changed = self._pool(self.negative[items], mask)  # [batch, completions, d]
+        effects = F.normalize(self.effect(factual - self.contrast * changed).mean(1), dim=-1)
+        counterfactuals = F.normalize(self.effect(changed - self.contrast * factual), dim=-1)
+        return effects, counterfactuals
 
     def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Attend over modalities and average: ``[batch, k, modalities, width]`` to ``[batch, k, d]``."""
-        batch, completions, modalities, _ = vectors.shape
-        projected = torch.stack(
-            [layer(vectors[:, :, m]) for m, layer in enumerate(self.projections)], dim=2
-        ).flatten(0, 1)  # [batch * k, modalities, d]
+        """Attend over modalities and average: ``[batch, k, modalities, width] → [batch, k, d]``."""
+        batch, completions = vectors.shape[:2]
+        projected = torch.einsum("bkmw,mdw->bkmd", vectors, self.projections)
+        projected = projected.flatten(0, 1)  # [batch * k, modalities, d]
         present = mask.repeat_interleave(completions, dim=0)  # [batch * k, modalities]
-        # A row without any modality would make the softmax undefined; it is zeroed by the caller.
+        # The softmax over no modality at all is undefined: such a row attends, with no weight below.
         blocked = ~present & present.any(1, keepdim=True)
         attended, _ = self.attention(
             projected, projected, projected, key_padding_mask=blocked, need_weights=False
         )
-        weights = present.float() / present.sum(1, keepdim=True).clamp(min=1)
-        pooled = ((projected + attended) * weights[..., None]).sum(1)  # [batch * k, d]
+        weights = present / present.sum(1, keepdim=True).clamp(min=1)  # [batch * k, modalities]
+        pooled: Tensor = ((projected + attended) * weights[..., None]).sum(1)  # [batch * k, d]
         return pooled.view(batch, completions, -1)
 
-    def _effect(self, factual: Tensor, other: Tensor) -> Tensor:
-        """g(h − h'), or g([h − h', h]) with the description: ``[batch, k, d]`` twice to once."""
-        difference = factual - other
-        if self.include_description:
-            difference = torch.cat([difference, factual.expand_as(difference)], dim=-1)
-        result: Tensor = self.effect(difference)
-        return result
+
+def _balanced(
+    vectors: ItemVectors, contrast: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Center x⁺ and x⁻ over the items that have the modality, and give modalities equal energy."""
+    positive, negative = vectors.positive.copy(), vectors.negative.copy()
+    for m in range(len(vectors.modalities)):
+        present = vectors.mask[:, m]
+        positive[present, m] -= positive[present, m].mean(0)
+        negative[present, :, m] -= negative[present, :, m].mean((0, 1))
+        difference = positive[present, m] - contrast * negative[present, :, m].mean(1)
+        scale = np.sqrt(np.square(difference).sum(1).mean())
+        positive[:, m] /= max(scale, 1e-6)
+        negative[:, :, m] /= max(scale, 1e-6)
+    positive[~vectors.mask] = 0
+    negative.transpose(0, 2, 1, 3)[~vectors.mask] = 0
+    return positive, negative
+
+
+def _principal_directions(rows: NDArray[np.float32], count: int) -> Tensor:
+    """Return the ``count`` leading right singular vectors, ``[count, width]``, zero-padded."""
+    _, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows)  # ascending eigenvalues
+    leading = vectors[:, ::-1][:, :count].T.astype(np.float32)
+    # The sign of an eigenvector is arbitrary; fixing it makes the start the same everywhere.
+    leading *= np.sign(leading[np.arange(len(leading)), np.abs(leading).argmax(1)])[:, None]
+    padded = np.zeros((count, rows.shape[1]), dtype=np.float32)
+    padded[: len(leading)] = leading
+    return torch.from_numpy(padded)

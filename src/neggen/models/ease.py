@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import EASEConfig

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import bmat, csr_matrix, diags_array
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 
@@ -20,17 +21,28 @@ def normalized_adjacency(train: csr_matrix, device: torch.device | str = "cpu") 
         train: 0/1 CSR ``[users, items]``.
         device: where the result lives.
     """
-    adjacency = bmat([[None, train], [train.T, None]], format="csr", dtype=np.float32)
-    degrees = np.asarray(adjacency.sum(axis=1)).ravel()
-    scale = diags_array(1 / np.sqrt(np.maximum(degrees, 1)))
-    normalized = csr_matrix(scale @ adjacency @ scale, dtype=np.float32)
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(normalized.indptr.astype(np.int32)),
-        torch.from_numpy(normalized.indices.astype(np.int32)),
-        torch.from_numpy(normalized.data),
-        size=normalized.shape,
-        device=device,
-    )
+    nodes = sum(train.shape)
+    edges = train.tocoo()
+    users, items = edges.row, edges.col + train.shape[0]  # each [interactions]
+    rows, columns = np.concatenate([users, items]), np.concatenate([items, users])
+    degrees = np.bincount(rows, minlength=nodes)  # [nodes]
+    values = (1 / np.sqrt(degrees[rows] * degrees[columns])).astype(np.float32)
+    return csr_tensor(csr_matrix((values, (rows, columns)), shape=(nodes, nodes)), device)
+
+
+def csr_tensor(matrix: csr_matrix, device: torch.device | str = "cpu") -> Tensor:
+    """Return a scipy CSR matrix as a torch sparse CSR tensor with int32 indices, same shape."""
+    with warnings.catch_warnings():
+        # torch tells every process that CSR tensors are in beta; it is the fastest format here.
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int32)),
+            torch.from_numpy(matrix.indices.astype(np.int32)),
+            torch.from_numpy(matrix.data),
+            size=matrix.shape,
+            device=device,
+            check_invariants=False,
+        )
 
 
 class _MeanPropagation(torch.autograd.Function):
@@ -42,7 +54,7 @@ class _MeanPropagation(torch.autograd.Function):
         return _mean_of_layers(adjacency, nodes, layers)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         return None, _mean_of_layers(ctx.adjacency, gradient, ctx.layers), None
 
 
@@ -62,5 +74,5 @@ def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
         nodes: layer-0 embeddings, ``[nodes, d]``.
         layers: L.
     """
-    propagated: Tensor = _MeanPropagation.apply(adjacency, nodes, layers)
+    propagated: Tensor = _MeanPropagation.apply(adjacency, nodes, layers)  # type: ignore[no-untyped-call]
     return propagated

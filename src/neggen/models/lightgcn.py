@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
@@ -10,11 +11,11 @@ from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FactorModel, FitContext
 from neggen.models.graph import normalized_adjacency, propagate
-from neggen.training.loop import Batch, seeded, train
+from neggen.training.loop import Batch, Trainable, seeded, train
 from neggen.training.losses import bpr_loss, embedding_regularization
 
 
-class LightGCNModule(nn.Module):
+class LightGCNModule(Trainable):
     """One table of layer-0 embeddings for users and items, propagated on demand."""
 
     def __init__(self, interactions: csr_matrix, config: LightGCNConfig) -> None:
@@ -36,10 +37,14 @@ class LightGCNModule(nn.Module):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """BPR on the propagated embeddings, regularization on the layer-0 ones (equation 15)."""
         final = propagate(self.adjacency, self.nodes, self.layers)  # [users + items, d]
-        rows = torch.stack([batch.users, batch.positives + self.users, batch.negatives + self.users])
-        users, positives, negatives = final[rows]  # each [batch, d]
+        items = torch.stack([batch.positives, batch.negatives]) + self.users  # [2, batch]
+        rows = torch.cat([batch.users[None], items])  # [3, batch]
+        # Not final[rows]: its gradient sums in an order that changes from run to run.
+        users, positives, negatives = F.embedding(rows, final)  # each [batch, d]
         ranking = bpr_loss((users * positives).sum(1), (users * negatives).sum(1))
-        return ranking + self.regularization * embedding_regularization(*self.nodes[rows])
+        return ranking + self.regularization * embedding_regularization(
+            *F.embedding(rows, self.nodes)
+        )
 
 
 class LightGCN(FactorModel):
@@ -57,7 +62,7 @@ class LightGCN(FactorModel):
             data.valid,
             self.config,
             checkpoint=context.checkpoint(self.name),
-            fingerprint=f"{data.content_hash} {self.config.model_dump_json()}",
+            fingerprint=f"{data.content_hash} {self.config.identity()}",
             on_epoch=context.reporter(self.name),
         )
         self.history = {self.name: state.history}

@@ -14,8 +14,6 @@ from neggen.data.dataset import Dataset
 from neggen.generation.records import MASK, MODALITIES
 from neggen.studio.pictures import LARGE, Thumbnails
 
-TITLE_COLUMNS = ("title", "name")
-LONGEST_TITLE = 90
 EXAMPLES = 40
 """Items looked at for the one that explains the idea."""
 WORD = re.compile(r"\w+")
@@ -77,17 +75,6 @@ class Quality:
     contrast: float | None
 
 
-def item_title(data: Dataset, item: int) -> str:
-    """Return what to call an item: its title or name, else its first text, else its id."""
-    columns = [name for name in data.item_table.columns if name.lower() in TITLE_COLUMNS]
-    for column in [*columns, *data.text_columns]:
-        value = data.item_table[column][item]
-        if isinstance(value, str) and value.strip():
-            words = " ".join(value.split())
-            return words if len(words) <= LONGEST_TITLE else words[: LONGEST_TITLE - 1] + "…"
-    return str(data.item_ids[item])
-
-
 def choose_items(data: Dataset, count: int, rng: np.random.Generator) -> list[int]:
     """Draw items such that every combination of present and missing sides is there.
 
@@ -110,7 +97,7 @@ def make_cards(data: Dataset, items: Sequence[int], thumbnails: Thumbnails) -> l
     return [
         Card(
             item_id=str(data.item_ids[item]),
-            title=item_title(data, item),
+            title=data.item_title(item),
             picture=thumbnails.get(item, LARGE),
             records=tuple(
                 record_view(record, _contrast(data, item, side))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +79,8 @@ def _validation(log: Mapping[str, Any]) -> float | None:
 
 
 def _loss(log: Mapping[str, Any]) -> float | None:
-    return float(log["loss"]) if math.isfinite(log["loss"]) else None  # epoch 0 has no loss
+    loss: float | None = log["loss"]  # None for epoch 0, the start
+    return loss
 
 
 def _draw(

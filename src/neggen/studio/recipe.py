@@ -10,6 +10,7 @@ from typing import Any
 from neggen.config import SplitConfig
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.models import model_class
+from neggen.runs import usual_name
 from neggen.studio.groups import RunGroup
 from neggen.workspace import Workspace
 
@@ -40,11 +41,8 @@ def commands(
         lines.append(f"neggen encode {place}")
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
-            changed = [*_changed_split(made["split"]), *_changed_settings(made)]
-            usual = (
-                f"{group.model}-{SplitConfig.build(made['split']).name}-{made['settings']['seed']}"
-            )
-            if run.folder.name != usual:
+            changed = [*_changed_split(made), *_changed_settings(made)]
+            if run.folder.name != usual_name(made):
                 changed.append(f"--name {shlex.quote(run.folder.name)}")
             lines.append(" ".join(["neggen train", place, "--model", group.model, *changed]))
             lines.append(f"neggen evaluate {shlex.quote(str(run.folder))}")
@@ -65,18 +63,20 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
 
 
 def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
-    usual = dict(_flat(model_class(manifest["model"]).config_class().model_dump()))
+    usual = dict(_flat(model_class(manifest["model"]).config_class().identity()))
     for name, value in _flat(manifest["settings"]):
-        if value != usual.get(name):
+        if value != usual.get(name) and name != "seed":
             yield f"--set {shlex.quote(f'{name}={value}')}"
 
 
-def _changed_split(split: Mapping[str, Any]) -> Iterator[str]:
-    usual = SplitConfig.build({})
-    if split["kind"] != usual.kind:
-        yield f"--split {split['kind']}"
-    if split["seed"] != usual.seed:
-        yield f"--split-seed {split['seed']}"
+def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
+    split, seed = SplitConfig.build(manifest["split"]), manifest["settings"]["seed"]
+    if split.kind != SplitConfig().kind:
+        yield f"--split {split.kind}"
+    if seed:
+        yield f"--seed {seed}"
+    if split.seed != seed and split.kind in ("random", "cold-items"):
+        yield f"--split-seed {split.seed}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

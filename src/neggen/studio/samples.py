@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
-from neggen.studio.cards import item_title
 from neggen.studio.pictures import SMALL, Thumbnails
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def make_samples(
     best = {title: _best_items(run, data, drawn) for title, run in runs.items()}
 
     def tile(item: int, hidden: set[int]) -> Tile:
-        return Tile(item_title(data, item), thumbnails.get(item, SMALL), item in hidden)
+        return Tile(data.item_title(item), thumbnails.get(item, SMALL), item in hidden)
 
     samples = []
     for row, user in enumerate(drawn.tolist()):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,13 @@ from neggen.evaluation.ranking import evaluate_ranking
 from neggen.negatives.uniform import UniformSampler
 from neggen.training.checkpoint import load_tensors, save_tensors
 
+VALIDATION_KS = (10, 20)
+"""List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
+
+
+STEPS_TO_VALIDATION = 50
+"""Steps between two validations, rounded up to whole epochs, unless the settings say otherwise."""
+
 
 class Batch(NamedTuple):
     """One step's triples, each int64 ``[batch]``: users, an item each has, an item each has not."""
@@ -29,23 +38,37 @@ class Batch(NamedTuple):
     negatives: Tensor
 
 
-class Trainable(Protocol):
-    """What the loop needs from a module (an ``nn.Module``)."""
+Measure = Callable[[Tensor, Tensor], dict[str, float]]
+"""User embeddings ``[users, d]`` and item embeddings ``[items, d]`` to validation figures."""
 
+
+class Trainable(nn.Module, ABC):
+    """A module that the loop can train: it has a loss, and embeddings whose dot product scores."""
+
+    @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch, a scalar; draw only from ``generator``."""
 
+    @abstractmethod
     def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return user ``[users, d]`` and item ``[items, d]`` embeddings; a dot product scores."""
+        """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
+
+    def validate(self, measure: Measure) -> dict[str, float]:
+        """Return the validation figures of the present weights.
+
+        A module with settings to choose on validation overrides this, tries them with ``measure``,
+        and keeps the best one in a buffer.
+        """
+        return measure(*self.embeddings())
 
 
 @dataclass
 class EpochLog:
-    """What happened in one epoch."""
+    """What happened in one epoch; epoch 0 is the start, before any step."""
 
     epoch: int
-    loss: float
-    seconds: float
+    loss: float | None = None
+    seconds: float = 0.0
     valid: dict[str, float] | None = None
     best: bool = False
 
@@ -94,7 +117,7 @@ def train(
     at a good model can only be replaced by one that validates better.
 
     Args:
-        module: an ``nn.Module`` with :class:`Trainable`'s two methods, on ``config.device``.
+        module: what to train, on ``config.device``.
         interactions: what to learn from, 0/1 CSR ``[users, items]``.
         valid: what to choose the weights by, 0/1 CSR ``[users, items]``.
         config: the settings.
@@ -106,7 +129,6 @@ def train(
     Raises:
         NegGenError: If the checkpoint belongs to other data or settings, or validation is empty.
     """
-    assert isinstance(module, nn.Module)
     if valid.nnz == 0:
         raise NegGenError("The validation part is empty, so the best weights cannot be chosen.")
     device = torch.device(config.device)
@@ -119,12 +141,27 @@ def train(
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int64)).to(device)
 
+    steps = math.ceil(len(users) / config.batch_size)
+    every = config.evaluate_every or math.ceil(STEPS_TO_VALIDATION / steps)
+
+    def validate() -> dict[str, float]:
+        def measure(users: Tensor, items: Tensor) -> dict[str, float]:
+            figures = evaluate_ranking(
+                dot_scorer(users, items), interactions, valid, ks=VALIDATION_KS, device=device
+            ).metrics
+            if config.metric not in figures:
+                hint = nearest(config.metric, figures)
+                raise NegGenError(f"There is no validation metric '{config.metric}'.{hint}")
+            return figures
+
+        with torch.no_grad():
+            return module.validate(measure)
+
     state = TrainState()
-    best = _copy_state(module)
     if checkpoint is not None and checkpoint.is_file():
         state, best = _restore(checkpoint, fingerprint, module, optimizer, generator)
     else:
-        _judge(module, interactions, valid, config, state, EpochLog(0, float("nan"), 0.0), on_epoch)
+        _judge(EpochLog(0), validate(), state, config, on_epoch)
         best = _copy_state(module)
     saved_at = time.monotonic()
 
@@ -132,7 +169,7 @@ def train(
         started = time.monotonic()
         order = torch.randperm(len(users), generator=generator, device=device)
         total = torch.zeros((), device=device)
-        for index in order.split(config.batch_size):
+        for index in torch.split(order, config.batch_size):
             batch_users = users[index]
             negatives = sampler.sample(batch_users, generator)
             loss = module.loss(Batch(batch_users, positives[index], negatives), generator)
@@ -142,15 +179,16 @@ def train(
             total += loss.detach() * len(index)
         state.epoch += 1
         mean_loss = float(total) / len(users)
-        if not np.isfinite(mean_loss):
+        if not math.isfinite(mean_loss):
             raise NegGenError(
                 f"The loss became {mean_loss} in epoch {state.epoch}; lower learning_rate."
             )
         log = EpochLog(state.epoch, mean_loss, time.monotonic() - started)
-        if _judge(module, interactions, valid, config, state, log, on_epoch):
+        due = log.epoch % every == 0 or log.epoch == config.epochs
+        if _judge(log, validate() if due else None, state, config, on_epoch):
             best = _copy_state(module)
-        due = time.monotonic() - saved_at >= config.checkpoint_seconds
-        if checkpoint is not None and (due or state.finished):
+        save = time.monotonic() - saved_at >= config.checkpoint_seconds or state.finished
+        if checkpoint is not None and save:
             _save(checkpoint, fingerprint, module, optimizer, generator, state, best)
             saved_at = time.monotonic()
 
@@ -159,31 +197,19 @@ def train(
 
 
 def _judge(
-    module: Trainable,
-    interactions: csr_matrix,
-    valid: csr_matrix,
-    config: TrainConfig,
-    state: TrainState,
     log: EpochLog,
+    figures: dict[str, float] | None,
+    state: TrainState,
+    config: TrainConfig,
     on_epoch: OnEpoch | None,
 ) -> bool:
-    """Validate if this epoch is due, update ``state``, and say whether the weights are the best."""
-    if log.epoch % config.evaluate_every == 0:
-        with torch.no_grad():
-            scorer = dot_scorer(*module.embeddings())
-        metrics = evaluate_ranking(
-            scorer, interactions, valid, ks=(10, 20), device=config.device
-        ).metrics
-        if config.metric not in metrics:
-            hint = nearest(config.metric, metrics)
-            raise NegGenError(f"There is no validation metric '{config.metric}'.{hint}")
-        log.valid = metrics
-        log.best = metrics[config.metric] > state.best_score
+    """Enter an epoch and its validation, if any, and say whether it is the best so far."""
+    if figures is not None:
+        log.valid = figures
+        log.best = figures[config.metric] > state.best_score
         if log.best:
-            state.best_epoch, state.best_score = log.epoch, metrics[config.metric]
-            state.bad_evaluations = 0
-        else:
-            state.bad_evaluations += 1
+            state.best_epoch, state.best_score = log.epoch, figures[config.metric]
+        state.bad_evaluations = 0 if log.best else state.bad_evaluations + 1
     state.finished = state.bad_evaluations >= config.patience or log.epoch >= config.epochs
     state.history.append(log)
     if on_epoch is not None:
@@ -220,7 +246,7 @@ def _restore(
     generator: torch.Generator,
 ) -> tuple[TrainState, dict[str, Tensor]]:
     tensors, meta = load_tensors(path)
-    if meta["fingerprint"] != fingerprint:
+    if meta.get("fingerprint") != fingerprint:
         raise NegGenError(
             f"{path} belongs to a run on other data or with other settings; "
             f"train under another run name, or delete the file."

@@ -29,7 +29,7 @@ def embedding_regularization(*embeddings: Tensor) -> Tensor:
 def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """InfoNCE with cosine similarity, own negatives and in-batch negatives.
 
-    ``−log( e^{cos(a,p)/τ} / (e^{cos(a,p)/τ} + Σ e^{cos(a,n)/τ} + Σ_j e^{cos(a,p_j)/τ}) )``, with the
+    ``−log(e^{cos(a,p)/τ} / (e^{cos(a,p)/τ} + Σ e^{cos(a,n)/τ} + Σ_j e^{cos(a,p_j)/τ}))``, with the
     positive in the denominator (van den Oord et al. 2018, arXiv 1807.03748).
 
     Args:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_SIDE = 768
 """Pixels of a picture's longer side as sent: a bound on both traffic and image tokens."""
 
@@ -152,3 +153,22 @@ class OpenAICompatibleBackend:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+async def list_models(base_url: str) -> list[str]:
+    """Return the ids of the models that a server offers.
+
+    Raises:
+        NegGenError: If the server cannot be reached or refuses.
+    """
+    import openai
+
+    key = os.environ.get(KEY_VARIABLE) or "none"
+    async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
+        try:
+            return [model.id async for model in client.models.list()]
+        except openai.OpenAIError as error:
+            raise NegGenError(
+                f"The server {base_url} does not list its models ({error}); check the address, "
+                f"that it runs, and {KEY_VARIABLE}."
+            ) from None

@@ -1,0 +1,41 @@
+"""The command line: one command for every arrow of the data flow, each thin: parse, call, print.
+
+Figures go to standard output (as JSON with ``--json``), progress and remarks to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from neggen.cli import catalogue, demo, doctor, learning
+from neggen.cli.output import fail
+from neggen.errors import NegGenError
+
+app = typer.Typer(
+    name="neggen",
+    help="Recommenders that understand items: describe, mask, complete, and learn from the "
+    "difference.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("import")(catalogue.import_source)
+app.command("generate")(catalogue.generate)
+app.command("encode")(catalogue.encode)
+app.command("train")(learning.train)
+app.command("evaluate")(learning.evaluate)
+app.command("recommend")(learning.recommend)
+app.command("report")(demo.report)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except NegGenError as error:
+        fail(str(error))
+        sys.exit(2)

@@ -1,0 +1,138 @@
+"""The command that finds out what is wrong with an installation, a workspace or an endpoint."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import neggen
+from neggen.cli.catalogue import JsonOption, counts
+from neggen.cli.output import print_json, print_table
+from neggen.errors import NegGenError
+
+Check = Callable[[], str]
+
+
+def doctor(
+    workspace: Annotated[
+        Path | None, typer.Argument(help="A workspace to look at as well.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server to ask for its models.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, and a workspace and an endpoint if given; exit code 1 if one fails."""
+    checks: dict[str, Check] = {
+        "neggen": lambda: f"{neggen.__version__} on Python {platform.python_version()}",
+        "torch": _torch,
+        "encoder": _encoder,
+        "disk": lambda: _disk(workspace or Path()),
+    }
+    if workspace is not None:
+        place = workspace
+        checks["workspace"] = lambda: _workspace(place)
+        checks["records"] = lambda: _records(place)
+        checks["vectors"] = lambda: _vectors(place)
+        checks["runs"] = lambda: _runs(place)
+    if base_url is not None:
+        url = base_url
+        checks["endpoint"] = lambda: _endpoint(url)
+
+    findings = {}
+    for name, check in checks.items():
+        try:
+            findings[name] = (True, check())
+        except (NegGenError, ImportError, OSError) as error:
+            findings[name] = (False, str(error))
+    if as_json:
+        print_json({name: {"ok": ok, "finding": text} for name, (ok, text) in findings.items()})
+    else:
+        print_table(
+            ["", "", "finding"],
+            [[name, "ok" if ok else "FAILS", text] for name, (ok, text) in findings.items()],
+        )
+    if not all(ok for ok, _ in findings.values()):
+        raise typer.Exit(1)
+
+
+def _torch() -> str:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return (
+        f"{torch.__version__}, {torch.get_num_threads()} threads, GPUs: {', '.join(gpus) or 'none'}"
+    )
+
+
+def _encoder() -> str:
+    from neggen.encoding.text import TextEncoder
+
+    encoder, texts = TextEncoder(), [f"a blue mug with {n} dots" for n in range(64)]
+    encoder.encode(texts[:1])
+    started = time.monotonic()
+    dim = encoder.encode(texts).shape[1]
+    return f"{encoder.name}, {dim} dimensions, {64 / (time.monotonic() - started):.0f} texts/s"
+
+
+def _disk(folder: Path) -> str:
+    existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
+    return f"{shutil.disk_usage(existing).free / 1e9:.0f} GB free at {existing}"
+
+
+def _workspace(path: Path) -> str:
+    from neggen.data.store import load_dataset
+    from neggen.workspace import Workspace
+
+    place = Workspace.open(path)
+    data = load_dataset(place)
+    if data.content_hash != place.manifest()["content_hash"]:
+        raise NegGenError(f"The files of {path} are not those that were imported; import again.")
+    return ", ".join(f"{count:,} {name}" for name, count in counts(data).items())
+
+
+def _records(path: Path) -> str:
+    from neggen.generation.run import read_records
+    from neggen.workspace import Workspace
+
+    records = read_records(Workspace.open(path).records_path)
+    by_side = records["modality"].value_counts(sort=True).iter_rows()
+    return ", ".join(f"{count:,} {side}" for side, count in by_side)
+
+
+def _vectors(path: Path) -> str:
+    from neggen.data.store import load_dataset
+    from neggen.encoding.store import load_vectors
+    from neggen.generation.run import read_records
+    from neggen.workspace import Workspace
+
+    place = Workspace.open(path)
+    vectors = load_vectors(place, load_dataset(place), read_records(place.records_path))
+    shares = vectors.mask.mean(0)
+    return ", ".join(
+        f"{side} of {share:.0%} of the items"
+        for side, share in zip(vectors.modalities, shares, strict=True)
+    )
+
+
+def _runs(path: Path) -> str:
+    from neggen.runs import finished_runs
+    from neggen.workspace import Workspace
+
+    return ", ".join(run.folder.name for run in finished_runs(Workspace.open(path))) or "none yet"
+
+
+def _endpoint(base_url: str) -> str:
+    import asyncio
+
+    from neggen.generation.backends.openai_compatible import list_models
+
+    started = time.monotonic()
+    models = asyncio.run(list_models(base_url))
+    return f"{', '.join(models[:5])} ({1000 * (time.monotonic() - started):.0f} ms)"

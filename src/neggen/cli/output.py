@@ -1,0 +1,122 @@
+"""What commands print: progress and remarks to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from neggen.runs import OnRunEpoch
+    from neggen.training.loop import EpochLog
+
+console = Console(stderr=True, highlight=False)
+SHOWN_METRICS = (
+    "recall@20",
+    "ndcg@20",
+    "precision@20",
+    "map@20",
+    "mrr@20",
+    "hit@20",
+    "coverage@20",
+)
+NARROW_METRICS = ("recall@20", "ndcg@20", "hit@20", "coverage@20")
+WIDE = 100
+"""Columns of the terminal from which on all metrics are shown."""
+
+
+def say(text: str) -> None:
+    """Print a remark, in which square brackets are just brackets."""
+    console.print(escape(text))
+
+
+def fail(text: str) -> None:
+    """Print an error."""
+    console.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON, and nothing else, to standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def print_table(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None
+) -> None:
+    """Print a table to standard output; all but the first column are right-aligned."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_metrics(results: Mapping[str, Mapping[str, float]], *, title: str | None = None) -> None:
+    """Print figures, one row a model or part; the best of several in a column is marked ``*``."""
+    columns = [m for m in SHOWN_METRICS if any(m in row for row in results.values())]
+    if Console().width < WIDE:
+        columns = [m for m in columns if m in NARROW_METRICS]
+    best = {m: max(row.get(m, 0.0) for row in results.values()) for m in columns}
+
+    def cell(row: Mapping[str, float], metric: str) -> str:
+        if metric not in row:
+            return "–"
+        mark = "*" if len(results) > 1 and row[metric] == best[metric] else " "
+        return f"{row[metric]:.4f}{mark}"
+
+    rows = [[name, *(cell(row, metric) for metric in columns)] for name, row in results.items()]
+    print_table(["", *columns], rows, title=title)
+
+
+@contextmanager
+def counting(description: str) -> Iterator[Any]:
+    """Show a progress bar; yields a function that takes (done, total)."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def epochs() -> Iterator[OnRunEpoch]:
+    """Show the training epochs, one line a phase; yields the callback of ``train_run``."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
+    ) as progress:
+        tasks: dict[str, Any] = {}
+        best: dict[str, tuple[int, str]] = {}
+
+        def show(phase: str, log: EpochLog) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase, total=None)
+            if log.best and log.valid:
+                figures = " ".join(f"{m} {log.valid[m]:.4f}" for m in ("recall@20", "ndcg@20"))
+                best[phase] = (log.epoch, figures)
+            epoch, figures = best.get(phase, (0, ""))
+            loss = "" if log.loss is None else f" loss {log.loss:.4f}"
+            text = f"{phase} epoch {log.epoch}{loss} · best valid {figures} at {epoch}"
+            progress.update(tasks[phase], description=text)
+
+        yield show

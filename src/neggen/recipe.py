@@ -1,0 +1,62 @@
+"""A recipe: what to train, on which split, with which seed and settings, as one TOML file.
+
+::
+
+    model = "neggen"
+    split = "random"
+    seed = 1
+
+    [settings]
+    contrast = 0.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+
+from neggen.config import Config, SplitConfig, SplitKind, merged
+from neggen.workspace import read_toml
+
+
+class Recipe(Config):
+    """Everything that decides a training run on a workspace."""
+
+    model: str = "neggen"
+    """A key of :data:`neggen.models.MODELS`."""
+    split: SplitKind | None = None
+    """How interactions are divided; None takes the source's labels where it has some."""
+    seed: int = 0
+    """Seeds the training, and the split unless ``split_seed`` is given."""
+    split_seed: int | None = None
+    """Seeds the split alone."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Changes to the model's default settings."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a recipe file.
+
+        Raises:
+            NegGenError: If the file is missing, not TOML, or has an unknown key.
+        """
+        return cls.build(read_toml(path))
+
+    def with_changes(self, settings: Mapping[str, Any], **changes: Any) -> Self:
+        """Return a copy with ``settings`` laid over its own and every change that is not None."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return self.updated(**given, settings=merged(self.settings, settings))
+
+    def split_config(self, labeled: bool) -> SplitConfig:
+        """Return the split, ``labeled`` saying whether the data came with one."""
+        kind = self.split or ("given" if labeled else "random")
+        seed = self.seed if self.split_seed is None else self.split_seed
+        return SplitConfig(kind=kind, seed=seed if kind in ("random", "cold-items") else 0)
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """The settings of the model, its seed included."""
+        return {"seed": self.seed, **self.settings}

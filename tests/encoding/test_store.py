@@ -1,0 +1,160 @@
+"""Vectors on disk: every text once, nothing stale, nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from neggen.data.dataset import Dataset
+from neggen.encoding import store
+from neggen.encoding.store import VectorStore, arrange, encode, encode_records, load_vectors
+from neggen.encoding.text import TextEncoder
+from neggen.errors import NegGenError
+from neggen.workspace import Workspace, read_toml
+
+COLUMNS = ["item_id", "modality", "completion", "description", "negative"]
+
+
+def records_of(*rows: tuple[str, str, int, str, str]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+RECORDS = records_of(
+    ("a", "text", 0, "A red mug.", "A blue mug."),
+    ("a", "image", 0, "A round thing.", "A square thing."),
+    ("b", "text", 0, "A blue mug.", "A green mug."),
+    ("c", "text", 0, "A tall lamp.", "A low lamp."),
+)  # seven distinct texts
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return Dataset.from_frames(
+        pl.DataFrame({"user_id": ["u"] * 4, "item_id": ["a", "b", "c", "d"]}),
+        pl.DataFrame({"item_id": ["a", "b", "c", "d"]}),
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def test_encodes_every_text_once(workspace: Workspace, data: Dataset, encoder: TextEncoder) -> None:
+    first = encode(workspace, RECORDS, encoder)
+    assert (first.texts, first.encoded, first.dim) == (7, 7, 384)
+    assert encode(workspace, RECORDS, encoder).encoded == 0
+    changed = RECORDS.with_columns(pl.col("negative").replace("A low lamp.", "A flat lamp."))
+    progress: list[tuple[int, int]] = []
+    summary = encode(workspace, changed, encoder, lambda *counts: progress.append(counts))
+    assert summary.encoded == 1
+    assert progress == [(1, 1)]
+    manifest = read_toml(workspace.vectors_dir / "manifest.toml")
+    assert manifest["encoder"] == encoder.name
+    for records in (RECORDS, changed):
+        stored = load_vectors(workspace, data, records)
+        direct = encode_records(data, records, encoder)
+        assert np.allclose(stored.positive, direct.positive, atol=1e-5)
+        assert np.allclose(stored.negative, direct.negative, atol=1e-5)
+
+
+def test_two_encoders_never_mix(
+    workspace: Workspace, data: Dataset, encoder: TextEncoder, small_encoder: TextEncoder
+) -> None:
+    encode(workspace, RECORDS, encoder)
+    assert encode(workspace, RECORDS, small_encoder).encoded == 7
+    assert load_vectors(workspace, data, RECORDS).positive.shape[-1] == 8
+    assert encode(workspace, RECORDS, encoder).encoded == 0
+    assert load_vectors(workspace, data, RECORDS).positive.shape[-1] == 384
+
+
+def test_an_interruption_keeps_finished_chunks(
+    workspace: Workspace,
+    data: Dataset,
+    small_encoder: TextEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "SAVE_EVERY", 3)
+
+    def interrupt(finished: int, total: int) -> None:
+        if finished > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(workspace, RECORDS, small_encoder, interrupt)
+    with pytest.raises(NegGenError, match="has no vectors yet; run: neggen encode"):
+        load_vectors(workspace, data, RECORDS)
+    assert encode(workspace, RECORDS, small_encoder).encoded == 4
+    stored, direct = (
+        load_vectors(workspace, data, RECORDS),
+        encode_records(data, RECORDS, small_encoder),
+    )
+    assert np.allclose(stored.positive, direct.positive, atol=1e-6)
+    assert np.allclose(stored.negative, direct.negative, atol=1e-6)
+
+
+def test_says_what_is_not_encoded(
+    workspace: Workspace, data: Dataset, small_encoder: TextEncoder
+) -> None:
+    with pytest.raises(NegGenError, match="has no vectors yet"):
+        load_vectors(workspace, data, RECORDS)
+    encode(workspace, RECORDS, small_encoder)
+    more = pl.concat([RECORDS, records_of(("d", "text", 0, "A new thing.", "An old thing."))])
+    with pytest.raises(
+        NegGenError, match=r"2 texts .* first being 'A new thing.'; run: neggen enc"
+    ):
+        load_vectors(workspace, data, more)
+
+
+def test_refuses_a_damaged_file(workspace: Workspace, small_encoder: TextEncoder) -> None:
+    encode(workspace, RECORDS, small_encoder)
+    (path,) = workspace.vectors_dir.glob("*.safetensors")
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:50], whole[:-1]):
+        path.write_bytes(damaged)
+        with pytest.raises(NegGenError, match=f"{path} is damaged .* delete it and run neggen enc"):
+            encode(workspace, RECORDS, small_encoder)
+    save_file({"something": np.ones(2)}, path)
+    with pytest.raises(NegGenError, match="is damaged"):
+        VectorStore(path)
+
+
+def test_layout_with_a_missing_modality_and_uneven_completions(data: Dataset) -> None:
+    records = records_of(
+        ("b", "text", 0, "b", "b0"),
+        ("b", "text", 1, "b", "b1"),
+        ("a", "image", 0, "ai", "ai0"),
+        ("a", "text", 0, "at", "at0"),
+        ("c", "text", 1, "c", "c1"),  # its first completion was rejected
+        ("elsewhere", "text", 0, "z", "z0"),
+    )
+    texts = ["ai", "at", "b", "c", "ai0", "at0", "b0", "b1", "c1"]
+    code = {text: [number, 1.0] for number, text in enumerate(texts)}
+    vectors = arrange(data, records, lambda texts: np.array([code[t] for t in texts], np.float32))
+    assert vectors.modalities == ("image", "text")
+    assert vectors.positive.shape == (4, 2, 2)
+    assert vectors.negative.shape == (4, 2, 2, 2)
+    assert vectors.mask.tolist() == [[True, True], [False, True], [False, True], [False, False]]
+    nothing = [0.0, 0.0]
+    assert vectors.positive.tolist() == [
+        [code["ai"], code["at"]],
+        [nothing, code["b"]],
+        [nothing, code["c"]],
+        [nothing, nothing],
+    ]
+    assert vectors.negative.tolist() == [
+        [[code["ai0"], code["at0"]], [code["ai0"], code["at0"]]],
+        [[nothing, code["b0"]], [nothing, code["b1"]]],
+        [[nothing, code["c1"]], [nothing, code["c1"]]],
+        [[nothing, nothing], [nothing, nothing]],
+    ]
+
+
+def test_refuses_records_of_another_catalog(data: Dataset) -> None:
+    stranger = records_of(("elsewhere", "text", 0, "z", "z0"))
+    with pytest.raises(NegGenError, match="None of the records belongs"):
+        arrange(data, stranger, lambda texts: np.ones((len(texts), 2), np.float32))

@@ -1,0 +1,109 @@
+"""What the base class does, beyond the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
+from neggen.models import base
+from neggen.models.base import FitContext, pack_csr, unpack_csr
+from neggen.models.ease import EASE
+from neggen.models.lightgcn import LightGCN
+from neggen.models.popularity import Popularity
+from neggen.testing import checkerboard
+
+
+def test_memory_bound_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = checkerboard()
+    model, users = EASE().fit(data), data.user_ids.to_list()
+    whole = model.recommend(users, k=4)
+    monkeypatch.setattr(base, "SCORE_CHUNK", 3 * 40)
+    assert model.recommend(users, k=4).drop("score").equals(whole.drop("score"))
+
+
+def test_recommending_leaves_a_models_own_tensor_alone() -> None:
+    class Table(Popularity):
+        def _score(self, users: torch.Tensor) -> torch.Tensor:
+            return self.counts.expand(len(users), -1) if len(users) > 1 else self.counts[None]
+
+    model = Table().fit(checkerboard())
+    before = model.counts.clone()
+    model.recommend(["user-00"])
+    model.recommend(["user-00", "user-01"])
+    assert model.counts.equal(before)
+
+
+def test_popularity_counts_training_interactions() -> None:
+    data = checkerboard()
+    model = Popularity().fit(data)
+    counts = data.train.toarray().sum(0)
+    assert model.score(["user-00"])["user-00"].to_list() == counts.tolist()
+
+
+def test_unsplit_data_get_the_default_split() -> None:
+    data = checkerboard()
+    unsplit = data.replace(parts=None, split_config=None)
+    user = data.user_ids[0]
+    assert EASE(seed=0).fit(unsplit).score([user]).equals(EASE().fit(data).score([user]))
+    assert not EASE(seed=1).fit(unsplit).score([user]).equals(EASE().fit(data).score([user]))
+
+
+def test_a_catalog_shorter_than_the_validation_list_can_be_fitted() -> None:
+    log = [(f"u{u}", f"i{i}") for u in range(8) for i in range(6) if (u + i) % 3]
+    data = Dataset.from_frames(pl.DataFrame(log, schema=["user_id", "item_id"], orient="row"))
+    model = LightGCN(epochs=2, dim=4).fit(data)
+    assert len(model.recommend(["u0"], exclude_seen=False)) == 6
+
+
+def test_refit_on_other_data_forgets_the_old_ids() -> None:
+    data = checkerboard()
+    model = Popularity().fit(data)
+    model.recommend(["user-00"])
+    log = pl.DataFrame([(f"u{u}", f"i{i}") for u in range(3) for i in range(4)], orient="row")
+    other = Dataset.from_frames(log.rename({"column_0": "user_id", "column_1": "item_id"}))
+    assert model.fit(other).recommend(["u1"], exclude_seen=False)["item_id"][0].startswith("i")
+    with pytest.raises(NegGenError, match="no user 'user-00'"):
+        model.recommend(["user-00"])
+
+
+def test_wrong_settings_are_refused_on_construction() -> None:
+    with pytest.raises(NegGenError, match=r"'layer' is not a setting .* Did you mean 'layers'"):
+        LightGCN(layer=2)
+    with pytest.raises(NegGenError, match=r"EASEConfig.regularization = 0"):
+        EASE(regularization=0)
+    with pytest.raises(NegGenError, match=r"EASEConfig.seed = -1"):
+        EASE(seed=-1)
+    with pytest.raises(NegGenError, match=r"EASEConfig.device = 'gpu'"):
+        EASE(device="gpu")
+    with pytest.raises(NegGenError, match=r"The device 'cuda:99' cannot be used here"):
+        EASE(device="cuda:99")
+
+
+def test_nothing_to_train_on_is_refused() -> None:
+    data = checkerboard()
+    empty = data.replace(parts=np.full(len(data.items), 1, dtype=np.uint8))
+    with pytest.raises(NegGenError, match="training part has no interactions"):
+        Popularity().fit(empty)
+
+
+def test_fit_reports_and_checkpoints_by_phase(tmp_path: Path) -> None:
+    seen = []
+    context = FitContext(tmp_path, lambda phase, log: seen.append((phase, log.epoch)))
+    LightGCN(dim=4, epochs=2).fit(checkerboard(), context)
+    assert seen == [("lightgcn", 0), ("lightgcn", 1), ("lightgcn", 2)]
+    assert (tmp_path / "lightgcn.safetensors").is_file()
+
+
+def test_csr_survives_packing() -> None:
+    dense = (np.random.default_rng(0).random((5, 7)) < 0.3).astype(np.float32)
+    dense[2], dense[:, 6] = 0, 0
+    tensors = pack_csr("x", csr_matrix(dense))
+    assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
+    assert np.array_equal(unpack_csr("x", tensors, 7).toarray(), dense)

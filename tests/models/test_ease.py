@@ -1,0 +1,44 @@
+"""EASE against its closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from neggen.errors import NegGenError
+from neggen.models import ease
+from neggen.models.ease import EASE
+from neggen.testing import checkerboard
+
+
+def test_weights_are_the_closed_form() -> None:
+    data = checkerboard()
+    model = EASE(regularization=3.0).fit(data)
+    train = data.train.toarray().astype(np.float64)
+    inverse = np.linalg.inv(train.T @ train + 3.0 * np.eye(train.shape[1]))
+    expected = np.eye(len(inverse)) - inverse @ np.diag(1 / np.diag(inverse))  # equation 8
+    assert np.abs(model.weights.numpy() - expected).max() < 1e-5
+    assert model.weights.diagonal().equal(torch.zeros(len(inverse)))
+    scores = model.score_index(torch.tensor([4, 1])).numpy()
+    assert np.allclose(scores, train[[4, 1]] @ expected, atol=1e-5)
+
+
+def test_no_other_zero_diagonal_weights_fit_better() -> None:
+    # The closed form minimizes ‖X − XB‖² + λ‖B‖² over B with a zero diagonal: moving away loses.
+    data = checkerboard()
+    train, model = torch.from_numpy(data.train.toarray()), EASE(regularization=3.0).fit(data)
+
+    def objective(weights: torch.Tensor) -> float:
+        return ((train - train @ weights).square().sum() + 3.0 * weights.square().sum()).item()
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        step = 0.01 * torch.randn(model.weights.shape, generator=generator)
+        assert objective(model.weights + step.fill_diagonal_(0)) > objective(model.weights)
+
+
+def test_refuses_a_catalog_it_cannot_invert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "LARGEST_CATALOG", 39)
+    with pytest.raises(NegGenError, match=r"40 items .* Use lightgcn, or a k-core with under 39"):
+        EASE().fit(checkerboard())

@@ -1,0 +1,113 @@
+"""The contract tests catch models and samplers that break the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from neggen.data.dataset import Dataset
+from neggen.models.base import FitContext, Recommender
+from neggen.models.ease import EASE
+from neggen.models.popularity import Popularity
+from neggen.testing import RecommenderContract, SamplerContract, checkerboard, refuses
+
+
+class Leaking(EASE):
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        super()._fit(data.replace(parts=data.parts * 0), context)
+
+
+class Unseeded(EASE):
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        super()._fit(data, context)
+        self.weights = self.weights + 1e-3 * torch.rand_like(self.weights)
+
+
+class Forgetful(EASE):
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        super()._restore(tensors)
+        self.weights = self.weights.half().float()
+
+
+class Impersonal(Popularity):
+    pass
+
+
+class Upside(EASE):
+    def _score(self, users: Tensor) -> Tensor:
+        return -super()._score(users)
+
+
+class Drifting(EASE):
+    def _score(self, users: Tensor) -> Tensor:
+        self.weights = self.weights + 1
+        return super()._score(users)
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (Leaking, "test_never_looks_at_the_test_part"),
+        (Unseeded, "test_a_second_fit_equals_the_first"),
+        (Forgetful, "test_a_saved_model_is_the_same_model"),
+        (Impersonal, "test_finds_the_planted_groups"),
+        (Upside, "test_finds_the_planted_groups"),
+        (Drifting, "test_recommendations_carry_the_scores"),
+    ],
+)
+def test_a_broken_model_fails(broken: type[Recommender], test: str, tmp_path: Path) -> None:
+    class Contract(RecommenderContract):
+        def model(self) -> Recommender:
+            return broken()
+
+    arguments = [tmp_path] if "saved" in test else []
+    with pytest.raises(AssertionError):
+        getattr(Contract(), test)(*arguments)
+
+
+class Careless:
+    """Draws from all items with the global generator."""
+
+    def __init__(self, train: csr_matrix) -> None:
+        self.items = train.shape[1]
+
+    def sample(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randint(self.items, users.shape)
+
+
+@pytest.mark.parametrize("test", [name for name in dir(SamplerContract) if name[:5] == "test_"])
+def test_a_careless_sampler_fails_everything(test: str) -> None:
+    class Contract(SamplerContract):
+        def sampler(self, train: csr_matrix) -> Careless:
+            return Careless(train)
+
+    with pytest.raises(AssertionError):
+        getattr(Contract(), test)()
+
+
+def test_refuses_is_strict() -> None:
+    with pytest.raises(AssertionError, match="nothing was refused"), refuses():
+        pass
+    with pytest.raises(AssertionError, match="should be in"), refuses("no such words"):
+        checkerboard().matrix("nothing")
+    with pytest.raises(KeyError), refuses():
+        raise KeyError
+
+
+def test_the_checkerboard_has_two_groups() -> None:
+    data = checkerboard()
+    users, items = (
+        ids.str.slice(-2).cast(int)[positions]
+        for ids, positions in ((data.user_ids, data.users), (data.item_ids, data.items))
+    )
+    assert (users % 2 == items % 2).all()
+    assert (data.train.nnz, data.valid.nnz, data.test.nnz) == (320, 40, 40)
+    assert data.vectors.mask.sum() == len(data.records) == 79
+    cosine = (data.vectors.positive * data.vectors.negative[:, 0]).sum(-1)
+    assert cosine.max() < 0.5
+    assert (data.vectors.positive[~data.vectors.mask] == 0).all()
