@@ -121,8 +121,9 @@ def generate(
 
     With --base-url or --model a language model writes, with --answers a recording is read. With
     neither, the built-in catalogue generator works without any language model: it finds attribute
-    values in columns, texts and pictures. The API key is read from OPENAI_API_KEY only. Every answer
-    is kept in the journal; the same command again asks only for what is missing.
+    values in columns, texts and pictures. The API key is read from OPENAI_API_KEY only.
+
+    Every answer is kept in the journal; the same command again asks only for what is missing.
     """
     from neggen.config import SplitConfig
     from neggen.data.store import load_dataset
@@ -166,9 +167,9 @@ def generate(
         [[name, *(f"{side[c]:,}" for c in columns)] for name, side in sides.items()],
         title=f"Written by {summary.generator}",
     )
-    for name, side in sides.items():
-        for reason, count in side["failed"].items():
-            say(f"{name}: {count} items without a record: {reason}")
+    for modality_name, summed in summary.modalities.items():
+        for reason, count in summed.failed.items():
+            say(f"{modality_name}: {count} items without a record: {reason}")
 
 
 def encode(

@@ -28,7 +28,7 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation, and a workspace and an endpoint if given; exit code 1 if one fails."""
+    """Check the installation, and a workspace and an endpoint if given; exit 1 if one fails."""
     checks: dict[str, Check] = {
         "neggen": lambda: f"{neggen.__version__} on Python {platform.python_version()}",
         "torch": _torch,

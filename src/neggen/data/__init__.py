@@ -1,0 +1,1 @@
+"""From any source to users, items and who used what."""

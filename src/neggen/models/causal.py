@@ -53,7 +53,7 @@ class CausalModule(nn.Module):
         self.register_buffer("positive", torch.from_numpy(positive), persistent=False)
         self.register_buffer("negative", torch.from_numpy(negative), persistent=False)
         self.register_buffer("mask", torch.from_numpy(vectors.mask), persistent=False)
-        modalities, width = positive.shape[1:]
+        modalities = positive.shape[1]
         contrasted = (positive - contrast * negative.mean(1))[vectors.mask]  # [records, width]
         directions = _principal_directions(contrasted, dim)  # [dim, width]
         with seeded(seed):
@@ -85,7 +85,7 @@ class CausalModule(nn.Module):
         projected = torch.einsum("bkmw,mdw->bkmd", vectors, self.projections)
         projected = projected.flatten(0, 1)  # [batch * k, modalities, d]
         present = mask.repeat_interleave(completions, dim=0)  # [batch * k, modalities]
-        # The softmax over no modality at all is undefined: such a row attends, with no weight below.
+        # The softmax over no modality is undefined: such a row attends, but has no weight below.
         blocked = ~present & present.any(1, keepdim=True)
         attended, _ = self.attention(
             projected, projected, projected, key_padding_mask=blocked, need_weights=False
