@@ -58,8 +58,8 @@ def test_encodes_every_text_once(workspace: Workspace, data: Dataset, encoder: T
     for records in (RECORDS, changed):
         stored = load_vectors(workspace, data, records)
         direct = encode_records(data, records, encoder)
-        assert np.allclose(stored.positive, direct.positive, atol=1e-5)
-        assert np.allclose(stored.negative, direct.negative, atol=1e-5)
+        assert np.allclose(stored.positive, direct.positive, atol=0.01)
+        assert np.allclose(stored.negative, direct.negative, atol=0.01)
 
 
 def test_two_encoders_never_mix(

@@ -29,11 +29,12 @@ def test_vectors_have_unit_length_and_meaning(encoder: TextEncoder) -> None:
 
 def test_neither_order_nor_batching_matters(encoder: TextEncoder) -> None:
     expected = encoder.encode(TEXTS)
-    assert np.allclose(encoder.encode(TEXTS[::-1])[::-1], expected, atol=1e-5)
+    # Padding differs, and with it the rounding of the fast type: the directions stay.
+    assert ((encoder.encode(TEXTS[::-1])[::-1] * expected).sum(1) > 0.9995).all()
     small = TextEncoder(batch_size=2)
     small.__dict__["_model"] = encoder._model
     progress: list[int] = []
-    assert np.allclose(small.encode(TEXTS, progress.append), expected, atol=1e-5)
+    assert ((small.encode(TEXTS, progress.append) * expected).sum(1) > 0.9995).all()
     assert progress == [2, 2, 1]
 
 
@@ -53,3 +54,13 @@ def test_refuses_what_it_cannot_load_or_encode(encoder: TextEncoder, tmp_path: P
     for name in ("no-such/encoder", str(tmp_path)):
         with pytest.raises(NegGenError, match=f"The encoder '{name}' cannot be loaded"):
             TextEncoder(name).encode(["x"])
+
+
+def test_the_fast_type_keeps_the_directions(encoder: TextEncoder) -> None:
+    import torch
+
+    texts = [f"a {color} mug with {n} dots" for color in ("red", "blue") for n in range(20)]
+    exact = TextEncoder()
+    exact._model.to(torch.float32)
+    cosines = (encoder.encode(texts) * exact.encode(texts)).sum(1)
+    assert cosines.min() > 0.995

@@ -42,7 +42,7 @@ WIDE = 100
 
 def say(text: str) -> None:
     """Print a remark, in which square brackets are just brackets."""
-    console.print(escape(text))
+    console.print(escape(text), soft_wrap=True)
 
 
 def fail(text: str) -> None:
