@@ -40,6 +40,7 @@ class Run:
         end: position after the last letter.
         before: the word before, or ``^``.
         after: the word after, or ``$``.
+        lead: the two words before.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Run:
     end: int
     before: str
     after: str
+    lead: str
 
 
 def passages(table: pl.DataFrame, prose: tuple[str, ...]) -> list[str]:
@@ -108,7 +110,8 @@ def runs_of(passage: str) -> list[Run]:
             text = " ".join(word for word, _, _ in words[first : last + 1])
             before = words[first - 1][0] if first else "^"
             after = words[last + 1][0] if last + 1 < len(words) else "$"
-            runs.append(Run(text, last + 1 - first, start, end, before, after))
+            lead = f"{words[first - 2][0] if first > 1 else '^'} {before}"
+            runs.append(Run(text, last + 1 - first, start, end, before, after, lead))
     return runs
 
 
