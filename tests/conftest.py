@@ -1,4 +1,7 @@
-"""Small tests on shared machines: one thread, no network."""
+"""Small tests on shared machines: one thread, and no network but a real server on the loopback.
+
+Here is what several rooms need: that chat-completions server, and workspaces ready to train on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,141 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
+from aiohttp import web
+
+from neggen.config import SplitConfig
+from neggen.data.dataset import Dataset
+from neggen.data.store import load_dataset, save_dataset
+from neggen.encoding.store import encode
+from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.generation.run import generate, read_records
+from neggen.workspace import Workspace
 
 torch.set_num_threads(1)
+
+GOOD = {"marked": "A [red] mug with [dots].", "replacements": ["blue", "stripes"]}
+
+
+def say(answer: Any, status: int = 200) -> tuple[int, Any]:
+    """A reply of the server: a completion whose text is ``answer`` (as JSON, if not text)."""
+    text = answer if isinstance(answer, str) else json.dumps(answer)
+    return status, {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "test",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": text},
+            }
+        ],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+
+
+@dataclass
+class ChatServer:
+    """Logs every call; ``reply`` decides what it says to the n-th (from 0)."""
+
+    reply: Callable[[int, dict[str, Any]], tuple[int, Any]] = lambda number, body: say(GOOD)
+    delay: float = 0.0
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
+    answered: int = 0
+    url: str = ""
+    say = staticmethod(say)
+    good = GOOD
+
+    async def handle(self, request: web.Request) -> web.Response:
+        number = len(self.calls)
+        body = await request.json()
+        self.calls.append(body)
+        self.authorizations.append(request.headers.get("Authorization", ""))
+        await asyncio.sleep(self.delay)
+        status, answer = self.reply(number, body)
+        self.answered += 1
+        return web.json_response(answer, status=status, headers={"retry-after-ms": "5"})
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        models = [{"id": "tiny", "object": "model", "created": 0, "owned_by": "test"}]
+        return web.json_response({"object": "list", "data": models})
+
+    def prompts(self) -> list[str]:
+        """The user prompt of each call."""
+        return [call["messages"][1]["content"][0]["text"] for call in self.calls]
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    chat = ChatServer()
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+
+    async def serve() -> web.AppRunner:
+        app = web.Application(client_max_size=16 * 2**20)
+        app.router.add_post("/v1/chat/completions", chat.handle)
+        app.router.add_get("/v1/models", chat.list_models)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        chat.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return runner
+
+    def work() -> None:
+        runner = loop.run_until_complete(serve())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert ready.wait(5)
+    yield chat
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+
+
+class WordEncoder:
+    """A simple but real encoder, counts of hashed words: the language model takes too long here."""
+
+    name, fingerprint = "words", "w" * 64
+
+    def encode(self, texts, on_progress=None):
+        vectors = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                vectors[row, hashlib.sha256(word.encode()).digest()[0] % 64] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def build(folder: Path, items, interactions, pictures: Path | None, **changes: Any) -> Workspace:
+    """Import a catalogue and write and encode its records."""
+    workspace = Workspace(folder)
+    data = Dataset.from_frames(interactions, items, image_dir=pictures).replace(**changes)
+    save_dataset(workspace, data, source="the built-in shop")
+    data = load_dataset(workspace, SplitConfig.build({}))
+    generate(workspace, data, CatalogueBackend(data))
+    encode(workspace, read_records(workspace.records_path), WordEncoder())
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def build_workspace():
+    """The function :func:`build`."""
+    return build

@@ -19,6 +19,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from neggen.config import Config, SplitConfig, SplitKind, merged
+from neggen.errors import NegGenError
 from neggen.workspace import read_toml
 
 
@@ -29,9 +30,9 @@ class Recipe(Config):
     """A key of :data:`neggen.models.MODELS`."""
     split: SplitKind | None = None
     """How interactions are divided; None takes the source's labels where it has some."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seeds the training, and the split unless ``split_seed`` is given."""
-    split_seed: int | None = None
+    split_seed: int | None = Field(None, ge=0)
     """Seeds the split alone."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Changes to the model's default settings."""
@@ -43,7 +44,10 @@ class Recipe(Config):
         Raises:
             NegGenError: If the file is missing, not TOML, or has an unknown key.
         """
-        return cls.build(read_toml(path))
+        try:
+            return cls.build(read_toml(path))
+        except NegGenError as error:
+            raise NegGenError(f"The recipe {path} cannot be used: {error}") from None
 
     def with_changes(self, settings: Mapping[str, Any], **changes: Any) -> Self:
         """Return a copy with ``settings`` laid over its own and every change that is not None."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,7 @@ def train_run(
     """
     cls = model_class(model_name)
     config = cls.config_class.build(settings)
-    run = Run(workspace.runs_dir / (name or run_name(model_name, config, split)))
+    run = Run(workspace.runs_dir / _folder_name(name or run_name(model_name, config, split)))
     data = load_dataset(workspace, split)
     model = cls(config)
     identity = {
@@ -195,6 +196,14 @@ def run_name(model_name: str, config: ModelConfig, split: SplitConfig) -> str:
     usual = type(config)(seed=config.seed).identity()
     if config.identity() != usual:
         name += f"-{hashlib.sha256(repr(config.identity()).encode()).hexdigest()[:6]}"
+    return name
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise NegGenError(
+            f"{name!r} cannot be the name of a run; use letters, digits, '-', '_' and '.'."
+        )
     return name
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from html.parser import HTMLParser
@@ -15,10 +14,6 @@ import pytest
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
-from neggen.data.store import load_dataset, save_dataset
-from neggen.encoding.store import encode
-from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.run import generate, read_records
 from neggen.runs import Run, evaluate_run, train_run
 from neggen.studio.report import write_report
 from neggen.workspace import Workspace, write_text, write_toml
@@ -31,38 +26,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-class WordEncoder:
-    """A simple but real encoder, counts of hashed words: the language model takes too long here."""
-
-    name, fingerprint = "words", "w" * 64
-
-    def encode(self, texts, on_progress=None):
-        vectors = np.zeros((len(texts), 64), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in text.lower().split():
-                vectors[row, hashlib.sha256(word.encode()).digest()[0] % 64] += 1
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def build(folder: Path, items, interactions, pictures: Path | None, **changes: Any) -> Workspace:
-    """Import a catalogue and write and encode its records."""
-    workspace = Workspace(folder)
-    data = Dataset.from_frames(interactions, items, image_dir=pictures).replace(**changes)
-    save_dataset(workspace, data, source="the built-in shop")
-    data = load_dataset(workspace, SplitConfig.build({}))
-    generate(workspace, data, CatalogueBackend(data))
-    encode(workspace, read_records(workspace.records_path), WordEncoder())
-    return workspace
-
-
 @pytest.fixture(scope="session")
-def build_workspace():
-    """The function :func:`build`."""
-    return build
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(build_workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace's folder; to be read only."""
     folder = tmp_path_factory.mktemp("shop")
     shop = make_shop(60, 40, interactions_per_user=10)
@@ -71,14 +36,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = {name: index for index, name in enumerate(data.user_ids)}
     item = {name: index for index, name in enumerate(data.item_ids)}
     shifted = np.array([(user[u], item[i]) for u, i in shop.shifted.iter_rows()], dtype=np.int32)
-    workspace = build(
+    workspace = build_workspace(
         folder / "demo", shop.items, shop.interactions, folder / "pictures",
         test_sets={"shifted": shifted},
     )  # fmt: skip
     for model, settings in SETTINGS:
         run = train_run(workspace, model, settings, SplitConfig.build({}))
-        for part in ("test", "shifted"):
-            evaluate_run(run, part)
+        evaluate_run(run)
     return workspace.path
 
 

@@ -23,7 +23,7 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
         "neggen import 'a b.csv; rm -rf /' 'my shop'",
         "neggen generate 'my shop'",
         "neggen generate 'my shop' --model 'Qwen3 VL'",
-        "neggen train 'my shop' --model lightgcn --split-seed 1 --set seed=3 --set layers=2 "
+        "neggen train 'my shop' --model lightgcn --seed 3 --split-seed 1 --set layers=2 "
         "--name lightgcn-1-3",
         f"neggen evaluate {shlex.quote(str(run.folder))}",
     ]

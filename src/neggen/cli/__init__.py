@@ -10,8 +10,11 @@ import sys
 import typer
 
 from neggen.cli import catalogue, demo, doctor, learning
-from neggen.cli.output import fail
+from neggen.cli.output import fail, say
 from neggen.errors import NegGenError
+
+INTERRUPTED = 128 + 2
+"""The exit code of what ended by signal 2, Ctrl-C."""
 
 app = typer.Typer(
     name="neggen",
@@ -39,3 +42,10 @@ def main() -> None:
     except NegGenError as error:
         fail(str(error))
         sys.exit(2)
+    except OSError as error:  # a full disk, a missing permission, a file where a folder should be
+        fail(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            say("Interrupted. What was finished is kept: give the same command again to go on.")
+        raise

@@ -19,6 +19,21 @@ WorkspaceArgument = Annotated[Path, typer.Argument(help="The workspace folder.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
 
 
+def _usable(device: str) -> str:
+    if device != "cpu":
+        import torch
+
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise typer.BadParameter(f"'{device}' cannot be used here ({reason}).") from None
+    return device
+
+
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", callback=_usable)]
+
+
 class PlanName(StrEnum):
     """How many calls describe an item."""
 
@@ -113,7 +128,8 @@ def generate(
         int, typer.Option(min=1, help="Times an invalid answer is asked for again, in all.")
     ] = 3,
     seed: Annotated[
-        int, typer.Option(help="Seeds the catalogue generator and the split it learns from.")
+        int,
+        typer.Option(min=0, help="Seeds the catalogue generator and the split it learns from."),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,7 +194,7 @@ def encode(
         str | None,
         typer.Option(help="A Hugging Face name or a folder; the built-in MiniLM by default."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: DeviceOption = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 64,
     as_json: JsonOption = False,
 ) -> None:

@@ -19,9 +19,11 @@ def demo(
     workspace: Annotated[Path, typer.Argument(help="The workspace folder to make.")] = Path(
         "neggen-demo"
     ),
-    items: Annotated[int, typer.Option(min=40, help="Items in the shop.")] = 400,
+    items: Annotated[int, typer.Option(min=56, help="Items in the shop.")] = 400,
     users: Annotated[int, typer.Option(min=20, help="Users of the shop.")] = 800,
-    seed: Annotated[int, typer.Option(help="Seeds the shop, the split and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seeds the shop, the split and the training.")
+    ] = 0,
     browser: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end.")
     ] = False,
@@ -91,7 +93,7 @@ def report(
     ] = None,
     cards: Annotated[int, typer.Option(min=1, help="Items to show.")] = 12,
     users: Annotated[int, typer.Option(min=0, help="Users to recommend to.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seeds which items and users are shown.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds which items and users are shown.")] = 0,
     browser: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end.")
     ] = False,

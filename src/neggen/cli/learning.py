@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from neggen.cli.catalogue import JsonOption, WorkspaceArgument
+from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
 from neggen.cli.output import console, epochs, print_json, print_metrics, print_table, say
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as W/runs/neggen-random-0.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 
 
 class SplitName(StrEnum):
@@ -41,9 +40,11 @@ def train(
         SplitName | None,
         typer.Option(help="Default: given where the source has labels, else random."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seeds the split and the training.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seeds the split and the training.")
+    ] = None,
     split_seed: Annotated[
-        int | None, typer.Option(help="Seeds the split alone, to vary only the training.")
+        int | None, typer.Option(min=0, help="Seeds the split alone, to vary only the training.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
     device: DeviceOption = "cpu",

@@ -102,21 +102,26 @@ def counting(description: str) -> Iterator[Any]:
 @contextmanager
 def epochs() -> Iterator[OnRunEpoch]:
     """Show the training epochs, one line a phase; yields the callback of ``train_run``."""
-    with Progress(
+    progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
-    ) as progress:
-        tasks: dict[str, Any] = {}
-        best: dict[str, tuple[int, str]] = {}
+    )
+    tasks: dict[str, Any] = {}
+    best: dict[str, tuple[int, str]] = {}
 
-        def show(phase: str, log: EpochLog) -> None:
-            if phase not in tasks:
-                tasks[phase] = progress.add_task(phase, total=None)
-            if log.best and log.valid:
-                figures = " ".join(f"{m} {log.valid[m]:.4f}" for m in ("recall@20", "ndcg@20"))
-                best[phase] = (log.epoch, figures)
-            epoch, figures = best.get(phase, (0, ""))
-            loss = "" if log.loss is None else f" loss {log.loss:.4f}"
-            text = f"{phase} epoch {log.epoch}{loss} · best valid {figures} at {epoch}"
-            progress.update(tasks[phase], description=text)
+    def show(phase: str, log: EpochLog) -> None:
+        if phase not in tasks:
+            progress.start()  # not before: without an epoch there is nothing to show
+            tasks[phase] = progress.add_task(phase, total=None)
+        if log.best and log.valid:
+            figures = " ".join(f"{m} {log.valid[m]:.4f}" for m in ("recall@20", "ndcg@20"))
+            best[phase] = (log.epoch, figures)
+        epoch, figures = best.get(phase, (0, ""))
+        loss = "" if log.loss is None else f" loss {log.loss:.4f}"
+        text = f"{phase} epoch {log.epoch}{loss} · best valid {figures} at {epoch}"
+        progress.update(tasks[phase], description=text)
 
+    try:
         yield show
+    finally:
+        if tasks:
+            progress.stop()

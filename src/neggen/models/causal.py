@@ -58,8 +58,8 @@ class CausalModule(nn.Module):
         directions = _principal_directions(contrasted, dim)  # [dim, width]
         with seeded(seed):
             self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+            self.effect = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.attention.out_proj.weight)
-        self.effect = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.effect.weight)
         self.projections = nn.Parameter(directions.repeat(modalities, 1, 1))  # W, [m, d, width]
 

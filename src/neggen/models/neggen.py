@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import LightGCNConfig, NegGenConfig
+from neggen.config import LightGCNConfig, ModelConfig, NegGenConfig
 from neggen.data.dataset import Dataset
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
@@ -157,6 +159,19 @@ class NegGen(FactorModel):
     base: LightGCN | None = None
     """A fitted base recommender to start from; phase 1 is skipped if it is given."""
 
+    def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
+        """Take a configuration, or single settings; see :class:`Recommender`.
+
+        Raises:
+            NegGenError: If a setting is wrong, or ``heads`` does not divide ``dim``.
+        """
+        super().__init__(config, **settings)
+        if self.config.dim % self.config.heads:
+            raise NegGenError(
+                f"heads = {self.config.heads} does not divide dim = {self.config.dim}; choose a "
+                f"dim that is a multiple of heads."
+            )
+
     @property
     def base_config(self) -> LightGCNConfig:
         """The settings of phase 1, which follow this model's seed and device."""
@@ -170,8 +185,8 @@ class NegGen(FactorModel):
         if base is None:
             base = LightGCN(self.base_config).fit(data, context)
             self.history |= base.history
-        elif base.user_embeddings.shape[0] != data.shape[0]:
-            raise NegGenError("The base recommender was fitted on other data than NegGen.")
+        else:
+            _check_base(base, data)
         module = NegGenModule(data, base, self.config)
         state = train(
             module,
@@ -189,15 +204,28 @@ class NegGen(FactorModel):
 
 
 def _described(data: Dataset, config: NegGenConfig) -> Dataset:
-    """Make sure that the data have records and vectors."""
-    if data.records is None:
+    """Return data with vectors, generating and encoding records if need be."""
+    if data.vectors is not None:
+        return data
+    records = data.records
+    if records is None:
         records = generate_records(data, CatalogueBackend(data, seed=config.seed))
-        data = data.replace(records=records, vectors=None)
-    if data.vectors is None:
-        assert data.records is not None
-        vectors = encode_records(data, data.records, TextEncoder(device=config.device))
-        data = data.replace(vectors=vectors)
-    return data
+    vectors = encode_records(data, records, TextEncoder(device=config.device))
+    return data.replace(records=records, vectors=vectors)
+
+
+def _check_base(base: LightGCN, data: Dataset) -> None:
+    if base.user_ids is None or base.item_ids is None:
+        raise NegGenError("The base recommender is not fitted; call base.fit(data) first.")
+    for kind, theirs, ours in (
+        ("users", base.user_ids, data.user_ids),
+        ("items", base.item_ids, data.item_ids),
+    ):
+        if not theirs.equals(ours):
+            raise NegGenError(
+                f"The base recommender was fitted on other data than NegGen: its {len(theirs):,} "
+                f"{kind} are not the {len(ours):,} here; fit it on the same data set."
+            )
 
 
 class _History:

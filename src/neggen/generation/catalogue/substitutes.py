@@ -73,7 +73,7 @@ def _context_similarity(texts: list[str], per_item: list[list[Run]]) -> NDArray[
     per_phrase = np.asarray(counts.sum(axis=1)).ravel()
     per_neighbor = np.asarray(counts.sum(axis=0)).ravel()
     entries = counts.tocoo()
-    chance = per_phrase[entries.row] * per_neighbor[entries.col] / max(counts.sum(), 1)
+    chance = per_phrase[entries.row] * per_neighbor[entries.col] / max(int(counts.sum()), 1)
     weights = np.maximum(np.log(entries.data / chance), 0.0)
     weighted = csr_matrix((weights, (entries.row, entries.col)), shape=counts.shape)
     norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1))).ravel()
