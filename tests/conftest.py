@@ -12,6 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import asyncio
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from aiohttp import web
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
+from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.generation.backends.catalogue import CatalogueBackend
@@ -147,3 +149,17 @@ def build(folder: Path, items, interactions, pictures: Path | None, **changes: A
 def build_workspace():
     """The function :func:`build`."""
     return build
+
+
+@pytest.fixture(scope="session")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace ready to train on, made from a small shop's texts; to be copied or read only."""
+    shop = make_shop(60, 60)
+    items = shop.items.drop("image")
+    return build(tmp_path_factory.mktemp("described") / "w", items, shop.interactions, None).path
+
+
+@pytest.fixture
+def ready(described: Path, tmp_path: Path) -> Workspace:
+    """A copy of that workspace, to be changed at will."""
+    return Workspace.open(shutil.copytree(described, tmp_path / "w"))

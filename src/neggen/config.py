@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
 
 from neggen.errors import NegGenError, nearest
 
@@ -158,7 +158,9 @@ class NegGenConfig(TrainConfig):
     """Attention heads over the modality axis; must divide ``dim``."""
     contrast: float = Field(0.25, ge=0, le=1)
     """ρ in v = h⁺ − ρh⁻: 1 keeps only the causal effect, 0 only the description."""
-    effect_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+    effect_weights: tuple[NonNegativeFloat, ...] = Field(
+        (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), min_length=1
+    )
     """Candidates for λ, the share of the causal score, relative to the spread of the base score.
     Validation picks one; 0 is the base recommender alone."""
     alpha: float = Field(0.0, ge=0)

@@ -242,6 +242,11 @@ def evaluate_run(
     data, model = run.load_data(), run.load_model(device)
     results = {}
     for part in parts or ["test", *data.test_sets]:
+        if part == "train":
+            raise NegGenError(
+                "The part 'train' cannot be measured, since each user's training items are taken "
+                "out of the ranking; take valid, test or a further test set."
+            )
         target = data.matrix(part)
         if target.nnz == 0:
             raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")

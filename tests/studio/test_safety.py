@@ -48,10 +48,10 @@ def hostile(tmp_path: Path) -> Workspace:
         for item_id in data.item_ids
     ]  # fmt: skip
     records_frame(records, EVIL).write_parquet(workspace.records_path)
-    name = "<script>document.documentElement.dataset.ran=1<x onload=evil()>"
-    settings = {"epochs": 1, "dim": 4}
-    run = train_run(workspace, "lightgcn", settings, SplitConfig.build({}), name=name)
+    run = train_run(workspace, "lightgcn", {"epochs": 1, "dim": 4}, SplitConfig.build({}))
     evaluate_run(run)
+    name = "<script>document.documentElement.dataset.ran=1<x onload=evil()>"
+    run.folder.rename(workspace.runs_dir / name)
     return workspace
 
 

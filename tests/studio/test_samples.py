@@ -15,7 +15,7 @@ from neggen.workspace import Workspace
 @pytest.fixture(scope="module")
 def setting(finished):
     folders = Workspace.open(finished).runs_dir
-    runs = {name: Run.open(folders / f"{name}-random-0") for name in ("ease", "popularity")}
+    runs = {name: Run.open(next(folders.glob(f"{name}-*"))) for name in ("ease", "popularity")}
     data = runs["ease"].load_data()
     # Ids as titles, so that a tile says which item it is.
     data = data.replace(item_table=data.item_table.with_columns(title=data.item_ids))

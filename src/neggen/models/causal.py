@@ -73,8 +73,9 @@ class CausalModule(nn.Module):
             keep: bool ``[batch, modalities]``; False leaves a modality of an item out.
         """
         mask = self.mask[items] if keep is None else self.mask[items] & keep
-        factual = self._pool(self.positive[items].unsqueeze(1), mask)  # [batch, 1, d]
-        changed = self._pool(self.negative[items], mask)  # [batch, completions, d]
+        both = torch.cat([self.positive[items].unsqueeze(1), self.negative[items]], dim=1)
+        pooled = self._pool(both, mask)  # [batch, 1 + completions, d]
+        factual, changed = pooled[:, :1], pooled[:, 1:]
         effects = F.normalize(self.effect(factual - self.contrast * changed).mean(1), dim=-1)
         counterfactuals = F.normalize(self.effect(changed - self.contrast * factual), dim=-1)
         return effects, counterfactuals
@@ -82,14 +83,15 @@ class CausalModule(nn.Module):
     def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Attend over modalities and average: ``[batch, k, modalities, width] → [batch, k, d]``."""
         batch, completions = vectors.shape[:2]
-        projected = torch.einsum("bkmw,mdw->bkmd", vectors, self.projections)
-        projected = projected.flatten(0, 1)  # [batch * k, modalities, d]
+        projected = torch.stack(
+            [F.linear(vectors[:, :, m], weight) for m, weight in enumerate(self.projections)], dim=2
+        ).flatten(0, 1)  # [batch * k, modalities, d]
         present = mask.repeat_interleave(completions, dim=0)  # [batch * k, modalities]
         # The softmax over no modality is undefined: such a row attends, but has no weight below.
         blocked = ~present & present.any(1, keepdim=True)
-        attended, _ = self.attention(
-            projected, projected, projected, key_padding_mask=blocked, need_weights=False
-        )
+        # Asking for the weights avoids the fused kernel, which is made for long sequences: over a
+        # handful of modalities it takes twice the time.
+        attended, _ = self.attention(projected, projected, projected, key_padding_mask=blocked)
         weights = present / present.sum(1, keepdim=True).clamp(min=1)  # [batch * k, modalities]
         pooled: Tensor = ((projected + attended) * weights[..., None]).sum(1)  # [batch * k, d]
         return pooled.view(batch, completions, -1)

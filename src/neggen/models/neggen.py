@@ -94,7 +94,7 @@ class NegGenModule(Trainable):
         if self.config.alpha:
             anchors = self.align(self.base_items[batch.positives])  # [batch, d]
             total = total + self.config.alpha * info_nce(
-                anchors, positives, counterfactuals, self.config.tau
+                anchors, positives, counterfactuals, self.config.tau, batch.positives
             )
         return total
 

@@ -26,7 +26,13 @@ def embedding_regularization(*embeddings: Tensor) -> Tensor:
     return sum((e.square().sum() for e in embeddings), torch.zeros(())) / (2 * len(embeddings[0]))
 
 
-def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    items: Tensor | None = None,
+) -> Tensor:
     """InfoNCE with cosine similarity, own negatives and in-batch negatives.
 
     ``−log(e^{cos(a,p)/τ} / (e^{cos(a,p)/τ} + Σ e^{cos(a,n)/τ} + Σ_j e^{cos(a,p_j)/τ}))``, with the
@@ -37,11 +43,16 @@ def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature:
         positives: ``[batch, d]``; those of the other rows serve as negatives too.
         negatives: each row's own negatives, ``[batch, completions, d]``.
         temperature: τ.
+        items: what each row is about, ``[batch]``; rows about the same item are not negatives of
+            each other.
     """
     anchors = F.normalize(anchors, dim=-1)
     positives = F.normalize(positives, dim=-1)
     negatives = F.normalize(negatives, dim=-1)
     in_batch = anchors @ positives.T  # [batch, batch], the diagonal is the positive
+    if items is not None:
+        twins = (items[:, None] == items).fill_diagonal_(False)  # [batch, batch]
+        in_batch = in_batch.masked_fill(twins, -torch.inf)
     own = torch.einsum("bd,bkd->bk", anchors, negatives)  # [batch, completions]
     logits = torch.cat([in_batch, own], dim=1) / temperature
     return F.cross_entropy(logits, torch.arange(len(anchors), device=anchors.device))

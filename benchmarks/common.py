@@ -1,0 +1,74 @@
+"""What the benchmarks share: the folder of data, the workspace, the test figures, the last line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neggen import Dataset, NegGenError, Workspace
+from neggen.cli.output import console, epochs, fail, say
+from neggen.config import SplitConfig
+from neggen.data.readers import read_source
+from neggen.data.store import load_dataset, save_dataset
+from neggen.runs import Run, evaluate_run, train_run
+
+DataOption = Annotated[
+    Path, typer.Option(help="The folder of the data set, or the folder it lies in.")
+]
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(help="Keep everything here, so that the same command goes on where it stopped."),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+
+
+def find_data(data: Path, name: str) -> Path:
+    """Return ``data/name`` if there is such a folder, else ``data``."""
+    return data / name if (data / name).is_dir() else data
+
+
+@contextmanager
+def imported(source: Path, folder: Path | None) -> Iterator[tuple[Workspace, Dataset]]:
+    """Import ``source`` into ``folder``, or into a temporary one that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="neggen-benchmark-") as temporary:
+        workspace = Workspace(folder or temporary)
+        with console.status(f"Reading {source}"):
+            save_dataset(workspace, read_source(source), source=str(source.resolve()))
+            data = load_dataset(workspace)
+        users, items = data.shape
+        say(f"{workspace.path}: {users:,} users, {items:,} items, {len(data.users):,} interactions")
+        yield workspace, data
+
+
+def trained_and_tested(
+    workspace: Workspace, model: str, settings: Mapping[str, Any], split: SplitConfig
+) -> Run:
+    """Return the run of a model, trained and measured on the test part if it was not yet."""
+    with epochs() as on_epoch:
+        run = train_run(workspace, model, settings, split, on_epoch=on_epoch)
+    if "test" not in run.metrics:
+        evaluate_run(run, ["test"], str(settings["device"]))
+    return run
+
+
+def print_last_line(figures: Mapping[str, Any]) -> None:
+    """Print figures as one line of JSON on standard output."""
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def run_benchmark(main: Callable[..., None]) -> None:
+    """Parse the command line and run ``main``; an error is one sentence and exit code 2."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except NegGenError as error:
+        fail(str(error))
+        sys.exit(2)

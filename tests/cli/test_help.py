@@ -1,0 +1,51 @@
+"""Help is quick: it loads nothing that computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.main import get_command
+
+from neggen.cli import app
+
+if TYPE_CHECKING:
+    from conftest import Cli
+
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+HEAVY = {"torch", "sentence_transformers", "transformers", "scipy", "polars", "openai"}
+
+
+def test_every_arrow_has_a_command() -> None:
+    stages = ["import", "generate", "encode", "train", "evaluate", "recommend", "report"]
+    assert sorted([*stages, "demo", "doctor"]) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+    ended = cli(command, "--help")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert f"neggen {command}" in ended.out
+    assert command in cli("-h").out
+
+
+def test_nothing_typed_shows_the_help(cli: Cli) -> None:
+    ended = cli()
+    assert all(command in ended.out + ended.err for command in COMMANDS)
+
+
+def test_help_loads_nothing_that_computes() -> None:
+    code = f"""
+import contextlib, io, sys
+from neggen.cli import app
+for arguments in [["--help"], *([c, "--help"] for c in {COMMANDS})]:
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        app(arguments, standalone_mode=False)
+    assert "Usage" in shown.getvalue()
+print(*sys.modules)
+"""
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not HEAVY & set(loaded)

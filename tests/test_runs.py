@@ -1,0 +1,237 @@
+"""Runs: what is trained once stays, what is wrong is refused, what is measured is kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neggen.config import EASEConfig, LightGCNConfig, SplitConfig
+from neggen.data.dataset import Dataset
+from neggen.data.shop import make_shop
+from neggen.data.store import load_dataset, save_dataset
+from neggen.errors import NegGenError
+from neggen.generation.run import read_records
+from neggen.runs import Run, evaluate_run, finished_runs, run_name, train_run, usual_name
+from neggen.workspace import Workspace
+
+SPLIT = SplitConfig()
+FEW = {"epochs": 4, "dim": 8, "evaluate_every": 1}
+NEGGEN = {**FEW, "heads": 2, "base": FEW}
+
+
+def test_a_run_holds_what_it_promises(ready: Workspace) -> None:
+    run = train_run(ready, "lightgcn", FEW, SPLIT)
+    assert {path.name for path in run.folder.iterdir()} == {"run.toml", "model", "history.json"}
+    assert {path.suffix for path in run.model_dir.iterdir()} == {
+        ".toml",
+        ".safetensors",
+        ".parquet",
+    }
+    manifest = run.manifest
+    assert manifest["settings"]["dim"] == 8
+    assert manifest["split"]["kind"] == "random"
+    assert manifest["content_hash"] == run.load_data().content_hash
+    (logs,) = run.history.values()
+    assert [log["epoch"] for log in logs] == [0, 1, 2, 3, 4]
+    recall = [log["valid"]["recall@20"] for log in logs]
+    assert run.best_validation["recall@20"] == max(recall)
+    assert run.metrics == {}
+    assert run.workspace.path == ready.path.resolve()
+    assert Run.open(run.folder).load_model().recommend(["u00001"], 3).height == 3
+
+
+def test_a_finished_run_is_returned_whatever_does_not_decide_the_result(ready: Workspace) -> None:
+    first = train_run(ready, "neggen", NEGGEN, SPLIT)
+    epochs: list[str] = []
+    settings = {**NEGGEN, "checkpoint_seconds": 1, "base": {**FEW, "checkpoint_seconds": 2}}
+    again = train_run(
+        ready, "neggen", settings, SPLIT, on_epoch=lambda phase, log: epochs.append(phase)
+    )
+    assert again.folder == first.folder
+    assert epochs == []
+
+
+def test_neggen_validates_no_worse_than_its_base(ready: Workspace) -> None:
+    phases: list[str] = []
+    run = train_run(
+        ready, "neggen", NEGGEN, SPLIT, on_epoch=lambda phase, log: phases.append(phase)
+    )
+    assert phases == ["lightgcn"] * 5 + ["neggen"] * 5
+    (base,) = (found for found in finished_runs(ready) if found.manifest["model"] == "lightgcn")
+    assert run.best_validation["ndcg@20"] >= base.best_validation["ndcg@20"]
+    assert (
+        base.manifest["settings"] == train_run(ready, "lightgcn", FEW, SPLIT).manifest["settings"]
+    )
+
+
+def test_models_without_epochs(ready: Workspace) -> None:
+    for model in ("popularity", "ease"):
+        run = train_run(ready, model, {}, SPLIT)
+        assert (run.history, run.best_validation) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", ".", "..", ".hidden", "-x", "/tmp/x", "a b", "ä\n"]
+)
+def test_a_name_stays_in_the_folder_of_runs(ready: Workspace, name: str) -> None:
+    with pytest.raises(NegGenError, match=re.escape(f"{name!r} cannot be the name of a run")):
+        train_run(ready, "popularity", {}, SPLIT, name=name)
+    assert not ready.runs_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "split"),
+    [
+        ("ease", {"regularization": 5.0}, SPLIT),
+        ("ease", {"seed": 1}, SPLIT),
+        ("ease", {}, SplitConfig(seed=1)),
+        ("popularity", {}, SPLIT),
+    ],
+)
+def test_a_name_holds_one_run(ready: Workspace, model: str, settings, split: SplitConfig) -> None:
+    train_run(ready, "ease", {}, SPLIT, name="mine")
+    with pytest.raises(NegGenError, match=r"runs/mine holds a run with other settings.* --name"):
+        train_run(ready, model, settings, split, name="mine")
+
+
+def test_an_interrupted_run_is_none_until_it_goes_on(ready: Workspace) -> None:
+    def interrupt(phase: str, log: object) -> None:
+        if log.epoch == 2:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    settings = {**FEW, "checkpoint_seconds": 0}
+    with pytest.raises(KeyboardInterrupt):
+        train_run(ready, "lightgcn", settings, SPLIT, on_epoch=interrupt)
+    assert finished_runs(ready) == []
+    (folder,) = ready.runs_dir.iterdir()
+    with pytest.raises(NegGenError, match="same train command again"):
+        Run.open(folder)
+    epochs: list[int] = []
+    run = train_run(
+        ready, "lightgcn", settings, SPLIT, on_epoch=lambda phase, log: epochs.append(log.epoch)
+    )
+    assert epochs == [2, 3, 4]
+    assert [found.folder for found in finished_runs(ready)] == [run.folder]
+
+
+def test_other_data_or_vectors_under_an_old_run_are_refused(ready: Workspace) -> None:
+    base = train_run(ready, "lightgcn", FEW, SPLIT)
+    run = train_run(ready, "neggen", NEGGEN, SPLIT)
+    records = read_records(ready.records_path)
+    records.filter(pl.col("item_id") != records["item_id"][0]).write_parquet(ready.records_path)
+    with pytest.raises(NegGenError, match="holds a run with other settings or data"):
+        train_run(ready, "neggen", NEGGEN, SPLIT)
+
+    shop = make_shop(60, 60, seed=1)
+    other = Dataset.from_frames(shop.interactions, shop.items.drop("image"))
+    save_dataset(ready, other, source="elsewhere", overwrite=True)
+    with pytest.raises(NegGenError, match=r"trained on other data than .* train again"):
+        run.load_data()
+    with pytest.raises(NegGenError, match="holds a run with other settings or data"):
+        train_run(ready, "lightgcn", FEW, SPLIT)
+    assert base.load_model().recommend(["u00001"], 1).height == 1
+
+
+def test_what_is_not_there(ready: Workspace, tmp_path) -> None:
+    with pytest.raises(NegGenError, match=r"no model 'eas'.* Did you mean 'ease'"):
+        train_run(ready, "eas", {}, SPLIT)
+    with pytest.raises(NegGenError, match="'dims' is not a setting of LightGCNConfig"):
+        train_run(ready, "lightgcn", {"dims": 1}, SPLIT)
+    with pytest.raises(NegGenError, match="is not a run"):
+        Run.open(tmp_path)
+    ready.records_path.unlink()
+    with pytest.raises(NegGenError, match="neggen generate"):
+        train_run(ready, "neggen", NEGGEN, SPLIT)
+    run = train_run(ready, "popularity", {}, SPLIT)
+    run.history_path.write_text("{", encoding="utf-8")
+    with pytest.raises(NegGenError, match=r"history\.json cannot be read"):
+        _ = run.history
+
+
+def test_figures_are_kept_by_part_and_user(build_workspace, tmp_path) -> None:
+    shop = make_shop(60, 40, interactions_per_user=10)
+    items = shop.items.drop("image")
+    data = Dataset.from_frames(shop.interactions, items)
+    user = {name: index for index, name in enumerate(data.user_ids)}
+    item = {name: index for index, name in enumerate(data.item_ids)}
+    pairs = np.array([(user[u], item[i]) for u, i in shop.shifted.iter_rows()], dtype=np.int32)
+    place = build_workspace(
+        tmp_path / "w", items, shop.interactions, None, test_sets={"shifted": pairs}
+    )
+    run = train_run(place, "ease", {}, SPLIT)
+    assert list(evaluate_run(run, ["valid"])) == ["valid"]
+    assert list(evaluate_run(run)) == ["test", "shifted"]
+    assert list(Run.open(run.folder).metrics) == ["valid", "test", "shifted"]
+
+    data = run.load_data()
+    scores = run.load_model().score(list(data.user_ids)).drop("item_id").to_numpy()
+    for part in ("valid", "test", "shifted"):
+        seen = data.everything if part == "shifted" else data.train
+        expected = recall_of(scores, seen, data.matrix(part), k=20)
+        assert run.metrics[part]["recall@20"] == pytest.approx(expected, abs=1e-6)
+        users = pl.read_parquet(run.folder / "per_user" / f"{part}.parquet")
+        assert users["recall@20"].mean() == pytest.approx(expected, abs=1e-6)
+        assert set(users["user_id"]) <= set(data.user_ids)
+    with pytest.raises(NegGenError, match=r"no part 'shift'.* Did you mean 'shifted'"):
+        evaluate_run(run, ["shift"])
+    with pytest.raises(NegGenError, match="part 'train' cannot be measured"):
+        evaluate_run(run, ["train"])
+
+
+def recall_of(scores, seen, target, k: int) -> float:
+    """Recall@k, one user at a time, of scores ``[items, users]``."""
+    recalls = []
+    for user in range(target.shape[0]):
+        wanted = set(target[user].indices)
+        known = set(seen[user].indices)
+        ranked = sorted((-scores[i, user], i) for i in range(len(scores)) if i not in known)
+        best = {i for _, i in ranked[:k]}
+        if wanted:
+            recalls.append(len(wanted & best) / len(wanted))
+    return math.fsum(recalls) / len(recalls)
+
+
+def test_a_part_without_interactions_is_named(ready: Workspace) -> None:
+    run = train_run(ready, "popularity", {}, SPLIT)
+    name = ready.splits_dir / f"{SPLIT.name}.parquet"
+    labels = pl.read_parquet(name)
+    kind = labels.schema["part"]
+    only = labels.with_columns(part=pl.lit("train").cast(kind))
+    only.write_parquet(name)
+    with pytest.raises(NegGenError, match=r"part 'test' of .* has no interactions"):
+        evaluate_run(run)
+    assert load_dataset(ready, SPLIT).test.nnz == 0
+
+
+@given(
+    model=st.sampled_from(["lightgcn", "ease"]),
+    seed=st.integers(0, 3),
+    split=st.builds(
+        SplitConfig,
+        kind=st.sampled_from(["random", "leave-last", "time", "cold-items", "given"]),
+        seed=st.integers(0, 3),
+    ),
+    changed=st.booleans(),
+)
+def test_the_name_follows_from_the_manifest(
+    model: str, seed: int, split: SplitConfig, changed: bool
+) -> None:
+    config = {
+        "lightgcn": LightGCNConfig(seed=seed, layers=2 if changed else 3),
+        "ease": EASEConfig(seed=seed, regularization=5 if changed else 200),
+    }[model]
+    name = run_name(model, config, split)
+    manifest = {"model": model, "settings": config.identity(), "split": split.model_dump()}
+    assert usual_name(json.loads(json.dumps(manifest))) == name
+    assert name.startswith(f"{model}-{split.kind}")
+    other = config.updated(seed=seed + 1)
+    assert run_name(model, other, split) != name
+    usual = type(config)(seed=seed)
+    assert (run_name(model, usual, split) == name) == (not changed)
