@@ -163,10 +163,10 @@ class NegGenConfig(TrainConfig):
     )
     """Candidates for λ, the share of the causal score, relative to the spread of the base score.
     Validation picks one; 0 is the base recommender alone."""
-    alpha: float = Field(0.0, ge=0)
+    alpha: float = Field(0.01, ge=0)
     """Weight of the alignment loss L_align."""
     beta: float = Field(0.0, ge=0)
-    """Weight of the counterfactual loss L_cf."""
+    """Weight of the counterfactual loss L_cf; off, since it moved no validation figure."""
     tau: float = Field(0.2, gt=0)
     """Temperature of L_align."""
     modality_dropout: float = Field(0.1, ge=0, lt=1)

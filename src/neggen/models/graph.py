@@ -33,8 +33,9 @@ def normalized_adjacency(train: csr_matrix, device: torch.device | str = "cpu") 
 def csr_tensor(matrix: csr_matrix, device: torch.device | str = "cpu") -> Tensor:
     """Return a scipy CSR matrix as a torch sparse CSR tensor with int32 indices, same shape."""
     with warnings.catch_warnings():
-        # torch tells every process that CSR tensors are in beta; it is the fastest format here.
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        # torch tells every process that CSR tensors are in beta, and some versions that invariants
+        # go unchecked even when told so; scipy's matrix is sound, and the format the fastest here.
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor|invariant)", UserWarning)
         return torch.sparse_csr_tensor(
             torch.from_numpy(matrix.indptr.astype(np.int32)),
             torch.from_numpy(matrix.indices.astype(np.int32)),
