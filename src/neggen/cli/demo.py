@@ -5,14 +5,21 @@ from __future__ import annotations
 import time
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
 from neggen.cli.output import console, counting, epochs, print_json, print_metrics, say
 
-MODELS = ("popularity", "ease", "lightgcn", "neggen")
+QUICK = {"learning_rate": 0.005}
+"""For LightGCN in the demo: as good on validation as the default here, in a third of the time."""
+MODELS: dict[str, dict[str, Any]] = {
+    "popularity": {},
+    "ease": {},
+    "lightgcn": QUICK,
+    "neggen": {"base": QUICK, "patience": 3},
+}
 
 
 def demo(
@@ -65,8 +72,8 @@ def demo(
 
     with epochs() as on_epoch:
         runs = {
-            model: train_run(place, model, {"seed": seed}, split, on_epoch=on_epoch)
-            for model in MODELS
+            model: train_run(place, model, {"seed": seed, **settings}, split, on_epoch=on_epoch)
+            for model, settings in MODELS.items()
         }
     with console.status("Evaluating"):
         results = {model: evaluate_run(run) for model, run in runs.items()}

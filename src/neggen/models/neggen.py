@@ -26,6 +26,8 @@ from neggen.training.losses import info_nce
 
 HISTORY_SAMPLE = 8
 """Items of a user's history that stand for all of it in a training step."""
+ALIGNED = 512
+"""Rows of a batch that L_align looks at, since its cost is quadratic in them."""
 
 
 class NegGenModule(Trainable):
@@ -80,7 +82,8 @@ class NegGenModule(Trainable):
         others = sample != batch.positives[:, None]
         wanted = torch.cat([batch.positives[:, None], batch.negatives[:, None], sample], dim=1)
         effects, counterfactuals = self._of(wanted, generator)
-        positives, negatives, used = effects[:, 0], effects[:, 1], effects[:, 2:]
+        positives, negatives, used = torch.split(effects, [1, 1, HISTORY_SAMPLE], dim=1)
+        positives, negatives = positives.squeeze(1), negatives.squeeze(1)  # [batch, d]
         weights = others / others.sum(1, keepdim=True).clamp(min=1)  # [batch, sample]
         profiles = (used * weights[..., None]).sum(1)  # [batch, d]
         profiles = profiles * self.log_scale.exp()
@@ -92,9 +95,11 @@ class NegGenModule(Trainable):
             change = torch.einsum("bd,bkd->bk", profiles, contrast)
             total = total + self.config.beta * F.softplus(-change).mean()
         if self.config.alpha:
-            anchors = self.align(self.base_items[batch.positives])  # [batch, d]
+            few = slice(0, ALIGNED)  # every row is contrasted with every other
+            items = batch.positives[few]
+            anchors = self.align(self.base_items[items])  # [few, d]
             total = total + self.config.alpha * info_nce(
-                anchors, positives, counterfactuals, self.config.tau, batch.positives
+                anchors, positives[few], counterfactuals[few], self.config.tau, items
             )
         return total
 
