@@ -73,7 +73,7 @@ class SplitConfig(Config):
     """``random``: per user, by the rule of the MMRec toolbox. ``leave-last``: each user's last item
     tests, the one before validates. ``time``: global quantiles of time. ``cold-items``: whole
     items are held out. ``given``: the labels that came with the source."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     valid_share: float = Field(0.1, gt=0, lt=0.5)
     """Share held out for validation (``time``, ``cold-items``; ``random`` holds out 10%)."""
     test_share: float = Field(0.1, gt=0, lt=0.5)

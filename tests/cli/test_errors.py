@@ -171,3 +171,15 @@ def test_no_epochs_leave_standard_error_alone(capsys: pytest.CaptureFixture[str]
     with epochs():
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_generation_without_one_valid_record_says_so_and_costs_no_earlier_record(
+    cli, ready: Workspace, tmp_path: Path
+) -> None:
+    before = ready.records_path.read_bytes()
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    ended = cli("generate", ready.path, "--answers", empty)
+    assert ended.code == 2
+    assert "gave no valid record" in ended.err
+    assert ready.records_path.read_bytes() == before

@@ -72,7 +72,7 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(NegGenError, match="cannot be read"):
         RecordedBackend(tmp_path / "none.jsonl", [])
     (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(NegGenError, match=r"x\.jsonl cannot be read"):
+    with pytest.raises(NegGenError, match=r"x\.jsonl are not UTF-8"):
         RecordedBackend(tmp_path / "x.jsonl", [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neggen.cli.output import console, counting, print_json, print_table, say
+from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
@@ -141,13 +143,15 @@ def generate(
 
     Every answer is kept in the journal; the same command again asks only for what is missing.
     """
-    from neggen.config import SplitConfig
-    from neggen.data.store import load_dataset
+    from neggen.data.store import is_labeled, load_dataset
     from neggen.generation.run import generate as run
+    from neggen.recipe import Recipe
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
-    data = load_dataset(place, SplitConfig(seed=seed) if not (answers or model) else None)
+    # The catalogue generator learns from behavior, so it may only see the training part.
+    split = None if answers or model else Recipe(seed=seed).split_config(is_labeled(place))
+    data = load_dataset(place, split)
     backend = _backend(place, data, answers, base_url, model, seed)
     say(f"Generator: {backend.name}")
     with counting("Generating") as progress:
@@ -160,6 +164,13 @@ def generate(
             concurrency=concurrency,
             attempts=attempts,
             on_progress=progress,
+        )
+    if not any(side.valid for side in summary.modalities.values()):
+        reasons = sum((side.failed for side in summary.modalities.values()), Counter())
+        why = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        raise NegGenError(
+            f"{summary.generator} gave no valid record for {workspace} ({why or 'nothing asked'}); "
+            f"check the answers or the model."
         )
     sides = {
         name: {
@@ -237,8 +248,6 @@ def _backend(
     model: str | None,
     seed: int,
 ) -> Backend:
-    from neggen.errors import NegGenError
-
     if answers and (base_url or model):
         raise NegGenError("Give either --answers or --base-url and --model, not both.")
     if base_url and not model:

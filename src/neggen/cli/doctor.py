@@ -15,6 +15,7 @@ import neggen
 from neggen.cli.catalogue import JsonOption, counts
 from neggen.cli.output import print_json, print_table
 from neggen.errors import NegGenError
+from neggen.workspace import Workspace
 
 Check = Callable[[], str]
 
@@ -38,9 +39,10 @@ def doctor(
     if workspace is not None:
         place = workspace
         checks["workspace"] = lambda: _workspace(place)
-        checks["records"] = lambda: _records(place)
-        checks["vectors"] = lambda: _vectors(place)
-        checks["runs"] = lambda: _runs(place)
+        if Workspace(place).manifest_path.is_file():
+            checks["records"] = lambda: _records(place)
+            checks["vectors"] = lambda: _vectors(place)
+            checks["runs"] = lambda: _runs(place)
     if base_url is not None:
         url = base_url
         checks["endpoint"] = lambda: _endpoint(url)
@@ -88,7 +90,6 @@ def _disk(folder: Path) -> str:
 
 def _workspace(path: Path) -> str:
     from neggen.data.store import load_dataset
-    from neggen.workspace import Workspace
 
     place = Workspace.open(path)
     data = load_dataset(place)
@@ -99,7 +100,6 @@ def _workspace(path: Path) -> str:
 
 def _records(path: Path) -> str:
     from neggen.generation.run import read_records
-    from neggen.workspace import Workspace
 
     records = read_records(Workspace.open(path).records_path)
     by_side = records["modality"].value_counts(sort=True).iter_rows()
@@ -110,7 +110,6 @@ def _vectors(path: Path) -> str:
     from neggen.data.store import load_dataset
     from neggen.encoding.store import load_vectors
     from neggen.generation.run import read_records
-    from neggen.workspace import Workspace
 
     place = Workspace.open(path)
     vectors = load_vectors(place, load_dataset(place), read_records(place.records_path))
@@ -123,7 +122,6 @@ def _vectors(path: Path) -> str:
 
 def _runs(path: Path) -> str:
     from neggen.runs import finished_runs
-    from neggen.workspace import Workspace
 
     return ", ".join(run.folder.name for run in finished_runs(Workspace.open(path))) or "none yet"
 

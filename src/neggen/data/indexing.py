@@ -11,6 +11,9 @@ from scipy.sparse import csr_matrix
 
 from neggen.errors import NegGenError, nearest
 
+MOST_COMPARED = 50_000
+"""Ids up to which a mistyped one is compared with all of them."""
+
 
 def positions(ids: pl.Series, vocabulary: pl.Series) -> NDArray[np.int32]:
     """Return where each id stands in ``vocabulary``, or -1, int32 ``[ids]``."""
@@ -62,6 +65,9 @@ def index_of(ids: Iterable[str], vocabulary: Mapping[str, int], what: str) -> ND
     for name in ids:
         position = vocabulary.get(str(name))
         if position is None:
-            raise NegGenError(f"There is no {what} '{name}'.{nearest(str(name), vocabulary)}")
+            # Looking for the nearest of millions would take longer than the user waits.
+            hint = nearest(str(name), vocabulary) if len(vocabulary) <= MOST_COMPARED else ""
+            hint = hint or f" Ids of {what}s look like '{next(iter(vocabulary), '')}'."
+            raise NegGenError(f"There is no {what} '{name}'.{hint}")
         positions.append(position)
     return np.asarray(positions, dtype=np.int64)

@@ -72,6 +72,8 @@ def generate(
             workspace.journal_path,
         )
     )  # fmt: skip
+    if records.is_empty() and workspace.records_path.is_file():
+        return summary  # a run that failed throughout should not cost the records of a good one
     try:
         with atomic_path(workspace.records_path) as temporary:
             records.write_parquet(temporary)

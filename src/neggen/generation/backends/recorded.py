@@ -51,8 +51,10 @@ class RecordedBackend:
         try:
             contents = path.read_bytes()
             lines = contents.decode("utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise NegGenError(f"The answers {path} cannot be read as UTF-8: {error}.") from None
+        except OSError as error:
+            raise NegGenError(f"The answers {path} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError as error:
+            raise NegGenError(f"The answers {path} are not UTF-8: {error}.") from None
         self.parameters: Mapping[str, Any] = {"sha256": hashlib.sha256(contents).hexdigest()}
         self.unknown = 0
         self._answers: dict[tuple[str, str], str] = {}
