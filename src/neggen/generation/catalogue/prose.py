@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,6 +21,8 @@ LONGEST_PASSAGE = 600
 PASSAGE_WORDS = 45
 LONGEST_PHRASE = 3
 """Words."""
+FRAGMENT_SHARE = 0.8
+"""A part that stands in one longer phrase this often is no phrase of its own."""
 LEAST_COLLOCATION = 8.0
 """How much more often words stand together than by chance, for them to count as one phrase."""
 
@@ -118,23 +120,40 @@ def runs_of(passage: str) -> list[Run]:
 def phrases(per_item: list[list[Run]]) -> list[Found]:
     """Return the phrases of each passage, ``[items]``.
 
-    Several words count as a phrase only if they stand together far more often than by chance.
+    Several words count as a phrase only if they stand together far more often than by chance, and
+    a part of a phrase only if it often stands without the rest ("jar" of "jar candle" does not).
     """
     counts = Counter(run.text for runs in per_item for run in runs)
     total = sum(run.words == 1 for runs in per_item for run in runs)
 
-    def is_phrase(run: Run) -> bool:
-        if run.words == 1:
-            return True
-        ratio = counts[run.text] / total
-        for word in run.text.split(" "):
+    def stands_together(text: str) -> bool:
+        words = text.split(" ")
+        ratio = counts[text] / total
+        for word in words:
             ratio *= total / counts[word]
-        return counts[run.text] >= 3 and ratio >= LEAST_COLLOCATION
+        return len(words) == 1 or (counts[text] >= 3 and ratio >= LEAST_COLLOCATION)
 
+    together = {text for text in counts if stands_together(text)}
+    fragments = {
+        part
+        for text in together
+        for part in _parts(text)
+        if counts[text] >= FRAGMENT_SHARE * counts[part]
+    }
+    kept = together - fragments
     return [
-        [(PHRASE, text) for text in dict.fromkeys(run.text for run in runs if is_phrase(run))]
+        [(PHRASE, text) for text in dict.fromkeys(run.text for run in runs) if text in kept]
         for runs in per_item
     ]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield the shorter runs of a run of words."""
+    words = text.split(" ")
+    for first in range(len(words)):
+        for last in range(first + 1, len(words) + 1):
+            if last - first < len(words):
+                yield " ".join(words[first:last])
 
 
 def _says_something(word: str) -> bool:
