@@ -128,7 +128,8 @@ def dense_loss(
             margin = scale * profile @ (effects[i] - other)
             counterfactual.append(-torch.log(torch.sigmoid(margin)))
         anchor = F.normalize(weights["align.weight"] @ base_items[i].double(), dim=0)
-        rivals = [effects[item] for item in batch.positives.tolist()] + changed[i]
+        others = [item for item in batch.positives.tolist() if item != i]
+        rivals = [effects[item] for item in [i, *others]] + changed[i]
         exponents = torch.stack([anchor @ rival / config.tau for rival in rivals])
         alignment.append(torch.logsumexp(exponents, 0) - anchor @ effects[i] / config.tau)
     parts = [torch.stack(part).mean() for part in (ranking, counterfactual, alignment)]
@@ -204,7 +205,7 @@ def test_modality_dropout_leaves_modalities_out() -> None:
         batch = Batch(users[:size], items[:size], (items[:size] + 1) % data.shape[1])
         losses = {}
         for dropout in (0.0, 0.5, 0.999999):
-            config = NegGenConfig(dim=6, heads=2, beta=1.0, modality_dropout=dropout)
+            config = NegGenConfig(dim=6, heads=2, alpha=0, beta=1.0, modality_dropout=dropout)
             module, _ = module_of(data, config)
             losses[dropout] = module.loss(batch, torch.Generator().manual_seed(0)).item()
         assert losses[0.999999] == pytest.approx(2 * math.log(2))  # nothing is left to tell by
@@ -250,7 +251,7 @@ def test_an_item_never_predicts_itself() -> None:
     users, items = 12, 24
     pairs = np.array([(user, 2 * user + which) for user in range(users) for which in (0, 1)])
     data = planted(users=users, items=items, pairs=pairs)
-    module, _ = module_of(data, NegGenConfig(dim=6, heads=2, modality_dropout=0))
+    module, _ = module_of(data, NegGenConfig(dim=6, heads=2, alpha=0, modality_dropout=0))
     with torch.no_grad():
         effects, _ = module.causal(module.all_items)
     scale = module.log_scale.exp()

@@ -61,3 +61,21 @@ def test_info_nce_is_the_formula() -> None:
         top = weight(positives[row])
         expected -= math.log(top / (top + others + own)) / batch
     assert info_nce(anchors, positives, negatives, tau).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_info_nce_does_not_push_an_item_from_itself() -> None:
+    generator = torch.Generator().manual_seed(3)
+    anchors, positives = (torch.randn(3, 4, generator=generator) for _ in range(2))
+    negatives = torch.randn(3, 1, 4, generator=generator)
+    positives[2] = positives[0]
+    items = torch.tensor([7, 5, 7])
+    found = info_nce(anchors, positives, negatives, 0.3, items)
+    unit = [torch.nn.functional.normalize(each, dim=-1) for each in (anchors, positives, negatives)]
+    rows = []
+    for row, rivals in enumerate(([1], [0, 2], [1])):
+        logits = [unit[0][row] @ unit[1][row]]
+        logits += [unit[0][row] @ unit[1][rival] for rival in rivals]
+        logits.append(unit[0][row] @ unit[2][row, 0])
+        exponents = torch.stack(logits) / 0.3
+        rows.append(torch.logsumexp(exponents, 0) - exponents[0])
+    assert torch.allclose(found, torch.stack(rows).mean())

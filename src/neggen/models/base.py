@@ -89,6 +89,7 @@ class Recommender(ABC):
         if data.train.nnz == 0:
             raise NegGenError("The training part has no interactions.")
         self.user_ids, self.item_ids = data.user_ids, data.item_ids
+        self.history = {}
         self._seen = data.everything
         self.__dict__.pop("_user_index", None)
         self._fit(data, context or FitContext())
@@ -232,23 +233,6 @@ class Recommender(ABC):
         if self.item_ids is None:
             raise NegGenError(f"This {self.name} model is not fitted; call fit(data) first.")
         return self.item_ids
-
-
-class FactorModel(Recommender):
-    """A recommender whose score is a dot product of a user and an item embedding."""
-
-    user_embeddings: Tensor  # [users, d]
-    item_embeddings: Tensor  # [items, d]
-
-    def _score(self, users: Tensor) -> Tensor:
-        return self.user_embeddings[users] @ self.item_embeddings.T  # [batch, items]
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
-
-    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.user_embeddings = tensors["user_embeddings"]
-        self.item_embeddings = tensors["item_embeddings"]
 
 
 def _check_device(device: str) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
-from neggen.models.base import FactorModel, FitContext
+from neggen.models.base import FitContext
+from neggen.models.factors import FactorModel
 from neggen.models.graph import normalized_adjacency, propagate
-from neggen.training.loop import Batch, Trainable, seeded, train
+from neggen.training.loop import Batch, Trainable, seeded
 from neggen.training.losses import bpr_loss, embedding_regularization
 
 
@@ -55,17 +56,4 @@ class LightGCN(FactorModel):
     config: LightGCNConfig
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
-        module = LightGCNModule(data.train, self.config)
-        state = train(
-            module,
-            data.train,
-            data.valid,
-            self.config,
-            checkpoint=context.checkpoint(self.name),
-            fingerprint=f"{data.content_hash} {self.config.identity()}",
-            on_epoch=context.reporter(self.name),
-        )
-        self.history = {self.name: state.history}
-        with torch.no_grad():
-            users, items = module.embeddings()
-        self.user_embeddings, self.item_embeddings = users, items
+        self._learn(LightGCNModule(data.train, self.config), data, context)

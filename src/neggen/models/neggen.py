@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.run import generate_records
-from neggen.models.base import FactorModel, FitContext
+from neggen.models.base import FitContext
 from neggen.models.causal import CausalModule
+from neggen.models.factors import FactorModel
 from neggen.models.graph import csr_tensor
 from neggen.models.lightgcn import LightGCN
-from neggen.training.loop import Batch, Measure, Trainable, seeded, train
+from neggen.training.loop import Batch, Measure, Trainable, seeded
 from neggen.training.losses import info_nce
 
 HISTORY_SAMPLE = 8
@@ -58,7 +60,7 @@ class NegGenModule(Trainable):
         assert data.vectors is not None
         device = config.device
         self.config = config
-        self.content_hash = data.vectors.content_hash
+        self.content_hash = _hash(data.vectors.content_hash, base)
         self.causal = CausalModule(
             data.vectors,
             dim=config.dim,
@@ -193,19 +195,7 @@ class NegGen(FactorModel):
         else:
             _check_base(base, data)
         module = NegGenModule(data, base, self.config)
-        state = train(
-            module,
-            data.train,
-            data.valid,
-            self.config,
-            checkpoint=context.checkpoint(self.name),
-            fingerprint=f"{data.content_hash} {module.content_hash} {self.config.identity()}",
-            on_epoch=context.reporter(self.name),
-        )
-        self.history[self.name] = state.history
-        with torch.no_grad():
-            users, items = module.embeddings()
-        self.user_embeddings, self.item_embeddings = users, items
+        self._learn(module, data, context, depends_on=module.content_hash)
 
 
 def _described(data: Dataset, config: NegGenConfig) -> Dataset:
@@ -217,6 +207,14 @@ def _described(data: Dataset, config: NegGenConfig) -> Dataset:
         records = generate_records(data, CatalogueBackend(data, seed=config.seed))
     vectors = encode_records(data, records, TextEncoder(device=config.device))
     return data.replace(records=records, vectors=vectors)
+
+
+def _hash(vectors_hash: str, base: FactorModel) -> str:
+    """Identify what phase 3 starts from: the vectors and the base embeddings."""
+    digest = hashlib.sha256(vectors_hash.encode())
+    for embeddings in (base.user_embeddings, base.item_embeddings):
+        digest.update(embeddings.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_base(base: LightGCN, data: Dataset) -> None:

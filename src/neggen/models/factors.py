@@ -1,0 +1,58 @@
+"""Recommenders whose score is a dot product, trained by gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neggen.config import TrainConfig
+from neggen.data.dataset import Dataset
+from neggen.models.base import FitContext, Recommender
+from neggen.training.loop import Trainable, train
+
+
+class FactorModel(Recommender):
+    """Scores by the dot product of a user and an item embedding.
+
+    A subclass makes a module and hands it to ``_learn``; what is saved are its final embeddings.
+    """
+
+    config: TrainConfig
+    user_embeddings: Tensor  # [users, d]
+    item_embeddings: Tensor  # [items, d]
+
+    def _learn(
+        self, module: Trainable, data: Dataset, context: FitContext, depends_on: str = ""
+    ) -> None:
+        """Train a module and keep its best embeddings.
+
+        Args:
+            module: what to train.
+            data: the split data.
+            context: where the checkpoint of the phase named after this model goes.
+            depends_on: identifies whatever else than data and settings decides the result.
+        """
+        state = train(
+            module,
+            data.train,
+            data.valid,
+            self.config,
+            checkpoint=context.checkpoint(self.name),
+            fingerprint=f"{data.content_hash} {depends_on} {self.config.identity()}",
+            on_epoch=context.reporter(self.name),
+        )
+        self.history[self.name] = state.history
+        with torch.no_grad():
+            self.user_embeddings, self.item_embeddings = module.embeddings()
+
+    def _score(self, users: Tensor) -> Tensor:
+        return self.user_embeddings[users] @ self.item_embeddings.T  # [batch, items]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.user_embeddings = tensors["user_embeddings"]
+        self.item_embeddings = tensors["item_embeddings"]
