@@ -87,7 +87,8 @@ def demo(
             "shifted": "The same tastes, but background, photo style and brand no longer tell",
         }
         for part, title in titles.items():
-            print_metrics({model: found[part] for model, found in results.items()}, title=title)
+            by_model = {model: found[part] for model, found in results.items()}
+            print_metrics(by_model, title=title, rivals=True)
     say(f"{time.monotonic() - started:.0f} s. Open {report_path} to see what was written and why.")
     if browser:
         webbrowser.open(report_path.resolve().as_uri())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,27 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
 ) -> None:
-    """Print a table to standard output; all but the first column are right-aligned."""
+    """Print a table to standard output; columns of figures are right-aligned."""
+    cells = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", header_style="bold")
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
-    for row in rows:
+        figures = all(_is_figure(row[position]) for row in cells)
+        table.add_column(column, justify="right" if figures else "left")
+    for row in cells:
         table.add_row(*(escape(cell) for cell in row))
     Console(highlight=False).print(table)
 
 
-def print_metrics(results: Mapping[str, Mapping[str, float]], *, title: str | None = None) -> None:
-    """Print figures, one row a model or part; the best of several in a column is marked ``*``."""
+def _is_figure(cell: str) -> bool:
+    return cell == "" or cell[0] in "0123456789+-–"
+
+
+def print_metrics(
+    results: Mapping[str, Mapping[str, float]], *, title: str, rivals: bool = False
+) -> None:
+    """Print figures, one row a model or part; the best of rivals in a column is marked ``*``."""
     columns = [m for m in SHOWN_METRICS if any(m in row for row in results.values())]
     if Console().width < WIDE:
         columns = [m for m in columns if m in NARROW_METRICS]
@@ -77,8 +85,8 @@ def print_metrics(results: Mapping[str, Mapping[str, float]], *, title: str | No
     def cell(row: Mapping[str, float], metric: str) -> str:
         if metric not in row:
             return "–"
-        mark = "*" if len(results) > 1 and row[metric] == best[metric] else " "
-        return f"{row[metric]:.4f}{mark}"
+        mark = "*" if row[metric] == best[metric] else " "
+        return f"{row[metric]:.4f}{mark if rivals else ''}"
 
     rows = [[name, *(cell(row, metric) for metric in columns)] for name, row in results.items()]
     print_table(["", *columns], rows, title=title)
