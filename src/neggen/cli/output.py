@@ -114,18 +114,16 @@ def epochs() -> Iterator[OnRunEpoch]:
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
     )
     tasks: dict[str, Any] = {}
-    best: dict[str, tuple[int, str]] = {}
+    kept: dict[str, str] = {}
 
     def show(phase: str, log: EpochLog) -> None:
         if phase not in tasks:
             progress.start()  # not before: without an epoch there is nothing to show
             tasks[phase] = progress.add_task(phase, total=None)
         if log.best and log.valid:
-            figures = " ".join(f"{m} {log.valid[m]:.4f}" for m in ("recall@20", "ndcg@20"))
-            best[phase] = (log.epoch, figures)
-        epoch, figures = best.get(phase, (0, ""))
+            kept[phase] = f"keeps epoch {log.epoch}, valid ndcg@20 {log.valid['ndcg@20']:.4f}"
         loss = "" if log.loss is None else f" loss {log.loss:.4f}"
-        text = f"{phase} epoch {log.epoch}{loss} · best valid {figures} at {epoch}"
+        text = f"{phase} epoch {log.epoch}{loss} · {kept.get(phase, '')}"
         progress.update(tasks[phase], description=text)
 
     try:
