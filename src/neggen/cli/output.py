@@ -119,6 +119,8 @@ def epochs() -> Iterator[OnRunEpoch]:
     def show(phase: str, log: EpochLog) -> None:
         if phase not in tasks:
             progress.start()  # not before: without an epoch there is nothing to show
+            for earlier in tasks.values():
+                progress.stop_task(earlier)
             tasks[phase] = progress.add_task(phase, total=None)
         if log.best and log.valid:
             kept[phase] = f"keeps epoch {log.epoch}, valid ndcg@20 {log.valid['ndcg@20']:.4f}"
