@@ -17,7 +17,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,10 @@ from neggen.errors import NegGenError
 from neggen.evaluation.ranking import KS, evaluate_ranking
 from neggen.generation.run import read_records
 from neggen.models import model_class
-from neggen.models.base import FitContext, Recommender
+from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.lightgcn import LightGCN
 from neggen.models.neggen import NegGen
-from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
-
-OnRunEpoch = Callable[[str, EpochLog], None]
 
 
 class Run:
@@ -130,7 +127,7 @@ def train_run(
     split: SplitConfig,
     *,
     name: str | None = None,
-    on_epoch: OnRunEpoch | None = None,
+    on_epoch: OnPhaseEpoch | None = None,
 ) -> Run:
     """Train a model on a split of the workspace and save it as a run.
 

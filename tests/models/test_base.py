@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.models import base
+from neggen.evaluation import ranking
 from neggen.models.base import FitContext, pack_csr, unpack_csr
 from neggen.models.ease import EASE
 from neggen.models.lightgcn import LightGCN
@@ -24,7 +24,7 @@ def test_memory_bound_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     data = checkerboard()
     model, users = EASE().fit(data), data.user_ids.to_list()
     whole = model.recommend(users, k=4)
-    monkeypatch.setattr(base, "SCORE_CHUNK", 3 * 40)
+    monkeypatch.setattr(ranking, "CHUNK_SCORES", 3 * 40)
     assert model.recommend(users, k=4).drop("score").equals(whole.drop("score"))
 
 

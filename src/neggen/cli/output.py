@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from neggen.runs import OnRunEpoch
+    from neggen.models.base import OnPhaseEpoch
     from neggen.training.loop import EpochLog
 
 console = Console(stderr=True, highlight=False)
@@ -108,7 +108,7 @@ def counting(description: str) -> Iterator[Any]:
 
 
 @contextmanager
-def epochs() -> Iterator[OnRunEpoch]:
+def epochs() -> Iterator[OnPhaseEpoch]:
     """Show the training epochs, one line a phase; yields the callback of ``train_run``."""
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console

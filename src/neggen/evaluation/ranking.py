@@ -40,6 +40,11 @@ class RankingResult:
         return {**means, **self.coverage}
 
 
+def users_at_once(items: int) -> int:
+    """Return for how many users the scores of all items may be held together."""
+    return max(1, CHUNK_SCORES // items)
+
+
 def evaluate_ranking(
     score: Scorer,
     seen: csr_matrix,
@@ -71,7 +76,7 @@ def evaluate_ranking(
     items = target.shape[1]
     ks = sorted(set(ks))
     depth = min(max(ks), items)
-    chunk = max(1, CHUNK_SCORES // items)
+    chunk = users_at_once(items)
     blocked = None if candidates is None else torch.from_numpy(~candidates).to(device)
     collected: dict[str, list[NDArray[np.float32]]] = {}
     recommended = {k: torch.zeros(items, dtype=torch.bool, device=device) for k in ks}

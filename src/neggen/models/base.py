@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,12 +19,13 @@ from torch import Tensor
 from neggen.config import ModelConfig
 from neggen.data.dataset import Dataset, index_of
 from neggen.errors import NegGenError
+from neggen.evaluation.ranking import users_at_once
 from neggen.training.checkpoint import load_tensors, save_tensors
 from neggen.training.loop import EpochLog, OnEpoch
 from neggen.workspace import read_toml, write_toml
 
-SCORE_CHUNK = 1 << 24
-"""Scores held at once while recommending: 16M floats, 64 MB."""
+OnPhaseEpoch = Callable[[str, EpochLog], None]
+"""Called with the name of a phase of training and the log of one of its epochs."""
 
 
 @dataclass
@@ -37,7 +38,7 @@ class FitContext:
     """
 
     checkpoint_dir: Path | None = None
-    on_epoch: Any = None
+    on_epoch: OnPhaseEpoch | None = None
 
     def checkpoint(self, phase: str) -> Path | None:
         """The checkpoint file of a phase of training."""
@@ -45,9 +46,7 @@ class FitContext:
 
     def reporter(self, phase: str) -> OnEpoch | None:
         """The callback for the epochs of a phase."""
-        if self.on_epoch is None:
-            return None
-        return lambda log: self.on_epoch(phase, log)
+        return None if self.on_epoch is None else partial(self.on_epoch, phase)
 
 
 class Recommender(ABC):
@@ -131,7 +130,7 @@ class Recommender(ABC):
             raise NegGenError(f"k = {k} is not allowed: ask for at least one item.")
         items = self._fitted_items()
         index = self._users(users)
-        size = max(1, SCORE_CHUNK // len(items))
+        size = users_at_once(len(items))
         frames = []
         for start in range(0, max(1, len(index)), size):
             chunk = index[start : start + size]
