@@ -22,6 +22,7 @@ class Request:
         item_id: external id of the item asked about.
         modality: which side of the item.
         step: which of the plan's calls this is.
+        completion: which completion of the template it serves, from 0.
         attempt: 1 for the first time, then one more for each invalid answer.
         system: the system prompt.
         user: the user prompt.
@@ -37,6 +38,7 @@ class Request:
     user: str
     schema: Mapping[str, Any] = field(repr=False)
     image: bytes | None = field(default=None, repr=False)
+    completion: int = 0
 
     def key(self, backend: str, model: str | None, parameters: Mapping[str, Any]) -> str:
         """Return the SHA-256 under which the answer of this backend and model is kept.
@@ -50,7 +52,7 @@ class Request:
             "model": model,
             "parameters": dict(parameters),
             "item": [self.item_id, self.modality],
-            "step": [self.step, self.attempt],
+            "step": [self.step, self.completion, self.attempt],
             "prompts": [self.system, self.user],
             "schema": self.schema,
             "image": None if self.image is None else hashlib.sha256(self.image).hexdigest(),
@@ -75,7 +77,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion:
-    """The raw text of an answer and what it cost."""
+    """The raw text of an answer and what it took.
+
+    Attributes:
+        text: as the backend gave it.
+        usage: tokens that were billed.
+        cost: price in US dollars, failed tries before it included; None where no price is known.
+    """
 
     text: str
     usage: Usage = Usage()
+    cost: float | None = None

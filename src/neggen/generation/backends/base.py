@@ -16,12 +16,21 @@ class RequestFailed(Exception):
     Attributes:
         kind: two or three words to count by, such as ``http 500``.
         reason: a sentence for the journal.
+        cost: US dollars that the failed tries may have been billed; None where no price is known.
     """
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: str, reason: str, cost: float | None = None) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+        self.cost = cost
+
+
+class Stop(Exception):
+    """No further request may be sent, though nothing went wrong; the message is the reason.
+
+    What is in flight still counts, and records are written of what there is.
+    """
 
 
 class Backend(Protocol):
@@ -49,6 +58,7 @@ class Backend(Protocol):
 
         Raises:
             RequestFailed: If this request gets no answer.
+            Stop: If the run should end here, such as at the limit of a budget.
             NegGenError: If no request can succeed.
         """
         ...
