@@ -30,12 +30,13 @@ from common import (
     trained_and_tested,
 )
 from neggen import Dataset, Workspace
-from neggen.cli.output import counting, print_table
+from neggen.cli.output import counting, generating, print_table
 from neggen.config import SplitConfig
 from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.recorded import RecordedBackend
-from neggen.generation.run import generate, read_records
+from neggen.generation.record_files import read_records
+from neggen.generation.run import generate
 from neggen.runs import Run
 
 MODELS = ("popularity", "ease", "lightgcn", "neggen")
@@ -62,7 +63,7 @@ def main(
 
 def describe(workspace: Workspace, data: Dataset, answers: Path, device: str) -> None:
     """Turn the recorded answers into records and vectors; what is there already costs nothing."""
-    with counting("Generating") as progress:
+    with generating() as progress:
         generate(workspace, data, RecordedBackend(answers, data.item_ids), on_progress=progress)
     records = read_records(workspace.records_path)
     with counting("Encoding") as progress:

@@ -17,7 +17,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.errors import NegGenError
-from neggen.generation.run import read_records
+from neggen.generation.record_files import read_records
 from neggen.runs import Run, evaluate_run, finished_runs, run_name, train_run, usual_name
 from neggen.workspace import Workspace
 

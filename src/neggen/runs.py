@@ -31,7 +31,7 @@ from neggen.data.store import load_dataset
 from neggen.encoding.store import load_vectors
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import KS, evaluate_ranking
-from neggen.generation.run import read_records
+from neggen.generation.record_files import read_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.lightgcn import LightGCN

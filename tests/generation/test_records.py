@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from neggen.errors import NegGenError
+from neggen.generation.record_files import read_records
 from neggen.generation.records import SCHEMA, Record, records_frame
-from neggen.generation.run import read_records
 
 GOOD = {
     "item_id": "7",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -11,16 +12,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.generation.backends.base import Stop
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
+from neggen.generation.record_files import read_records
 from neggen.generation.records import SCHEMA
-from neggen.generation.run import generate, generate_records, read_records
+from neggen.generation.requests import Completion, Request, Usage
+from neggen.generation.run import generate, generate_records
+from neggen.generation.runner import ModalitySummary
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 Catalogue = Callable[..., Dataset]
 ITEMS = 60
+SIDES = ("image", "text")
+GOOD = {"marked": "A [red] mug.", "replacements": ["blue"]}
 CONCURRENCY = 4
 
 PROGRAM = textwrap.dedent(
@@ -107,7 +114,7 @@ def test_records_are_in_catalogue_order_and_reproducible(
         workspace,
         data,
         OpenAICompatibleBackend(server.url, "tiny"),
-        on_progress=lambda done, total: progress.append((done, total)),
+        on_progress=lambda so_far: progress.append((so_far.done, so_far.total)),
     )
     assert {name: counts.asked for name, counts in summary.modalities.items()} == {
         "image": 12,
@@ -177,3 +184,175 @@ def test_what_cannot_be_generated_is_explained(
     log = pl.DataFrame({"user_id": ["u"], "item_id": ["i"]})
     with pytest.raises(NegGenError, match="nothing to describe"):
         generate_records(Dataset.from_frames(log), backend)
+
+
+def test_two_processes_share_a_workspace_without_asking_twice(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    server.delay = 0.02
+    processes = [start(tmp_path, server) for _ in "12"]
+    asked = 0
+    for process in processes:
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        asked += int(output)
+    assert asked == len(server.calls) == ITEMS
+    assert set(asked_for(server).values()) == {1}
+    assert len(read_records(Workspace(tmp_path).records_path)) == ITEMS
+
+
+def test_failed_items_are_asked_again_only_on_demand(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    workspace, data = Workspace(tmp_path / "w"), catalogue(3)
+
+    def run(**options: Any) -> ModalitySummary:
+        backend = OpenAICompatibleBackend(server.url, "m", max_retries=0)
+        return generate(workspace, data, backend, attempts=2, **options).modalities["text"]
+
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, Any]:
+        if "number 0" in str(body):
+            return 400, {"error": "no"}
+        return server.say("rubbish" if "number 1" in str(body) else server.good)
+
+    server.reply = reply
+    failed = {"http 400": 1, "not the JSON asked for": 1}
+    assert run().failed == failed
+    again = run()
+    assert (again.failed, again.asked, again.reused) == (failed, 0, 3)
+    assert len(server.calls) == 4
+    retried = run(retry_failed=True)
+    assert (retried.failed, retried.asked) == (failed, 2)
+
+    def mended(number: int, body: dict[str, Any]) -> tuple[int, Any]:
+        calls = [call for call in server.calls if "number 1" in str(call)]
+        late = "number 1" not in str(body) or len(calls) > 5  # its sixth attempt is good
+        return server.say(server.good if late else "rubbish")
+
+    server.reply = mended
+    assert run(retry_failed=True).failed == {}
+    # A good sixth answer stays reachable though only two attempts are allowed.
+    assert (run().valid, run().asked) == (3, 0)
+
+
+def test_a_changed_text_is_tried_anew_though_the_item_had_failed(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    workspace, data = Workspace(tmp_path / "w"), catalogue(2)
+    server.reply = lambda number, body: server.say("rubbish")
+    generate(workspace, data, OpenAICompatibleBackend(server.url, "m"), attempts=1)
+    server.reply = lambda number, body: server.say(server.good)
+    table = data.item_table.with_columns(title=pl.Series(["Another thing", "Thing number 1"]))
+    backend = OpenAICompatibleBackend(server.url, "m")
+    side = generate(workspace, data.replace(item_table=table), backend, attempts=1)
+    counts = side.modalities["text"]
+    assert (counts.asked, counts.valid, counts.failed.total()) == (1, 1, 1)
+
+
+class Stopping:
+    """A backend that may answer a number of times."""
+
+    name, model, parameters, finished = "stopping", None, {}, False
+
+    def __init__(self, answers: int, error: Exception) -> None:
+        self.left, self.error = answers, error
+
+    async def complete(self, request: Request) -> Completion:
+        await asyncio.sleep(0)
+        if self.left == 0:
+            raise self.error
+        self.left -= 1
+        return Completion(json.dumps(GOOD), Usage(1, 1), 0.5)
+
+    async def close(self) -> None: ...
+
+
+def test_a_stop_is_no_error_and_known_answers_still_become_records(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    workspace, data = Workspace(tmp_path / "w"), catalogue(9)
+    first = generate(workspace, data, Stopping(4, Stop("enough")), concurrency=1)
+    counts = first.modalities["text"]
+    assert (first.stopped, first.cost) == ("enough", 2.0)
+    assert (counts.valid, counts.waiting, counts.asked) == (4, 5, 4)
+    assert len(read_records(workspace.records_path)) == 4
+    second = generate(workspace, data, Stopping(2, Stop("enough")), concurrency=3)
+    assert second.modalities["text"].valid == 6
+    third = generate(workspace, data, Stopping(9, Stop("enough")))
+    assert (third.stopped, third.modalities["text"].asked) == (None, 3)
+    assert len(read_records(workspace.records_path)) == 9
+
+
+def test_what_is_in_flight_when_an_error_ends_the_run_is_kept(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    class Failing(Stopping):
+        async def complete(self, request: Request) -> Completion:
+            if request.item_id == "i0":
+                raise NegGenError("no more")
+            await asyncio.sleep(0.2)
+            return await super().complete(request)
+
+    workspace = Workspace(tmp_path / "w")
+    with pytest.raises(NegGenError, match="no more"):
+        generate(workspace, catalogue(20), Failing(99, Stop("")), concurrency=5)
+    with sqlite3.connect(workspace.journal_path) as file:
+        assert file.execute("SELECT count(*) FROM answers").fetchone() == (4,)
+        assert file.execute("SELECT count(*) FROM units WHERE state = 'claimed'").fetchone() == (0,)
+
+
+def test_records_of_a_modality_that_was_not_asked_for_stay(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    workspace, data = Workspace(tmp_path / "w"), catalogue(3, pictures=True)
+    for modality in ("image", "text"):
+        backend = OpenAICompatibleBackend(server.url, modality)
+        generate(workspace, data, backend, modalities=[modality])
+    records = read_records(workspace.records_path)
+    expected = [(f"i{i}", side, f"openai-compatible: {side}") for i in range(3) for side in SIDES]
+    assert records.select("item_id", "modality", "generator").rows() == expected
+
+
+def test_several_negatives_per_item(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, Any]:
+        if "These replacements have been given before" not in str(body):
+            return server.say(server.good)
+        given = str(body).count("stripes")
+        return server.say({"replacements": [f"tone {given}", "stripes"]})
+
+    server.reply = reply
+    workspace, data = Workspace(tmp_path / "w"), catalogue(2)
+    summary = generate(
+        workspace, data, OpenAICompatibleBackend(server.url, "m"), completions=3
+    ).modalities["text"]
+    assert (summary.valid, summary.records, summary.asked) == (2, 6, 6)
+    records = read_records(workspace.records_path)
+    assert records["completion"].to_list() == [0, 1, 2] * 2
+    assert records.filter(pl.col("item_id") == "i0")["negative"].n_unique() == 3
+
+
+def test_a_stock_answer_is_asked_again_when_all_are_known(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, Any]:
+        question = body["messages"][1]["content"][0]["text"]
+        name = question.partition("Thing number ")[2].split()[0]
+        lazy = int(name) % 2 == 0 and "could not be used" not in question
+        value = "a different thing altogether" if lazy else f"kind {name}"
+        return server.say({**server.good, "replacements": [value, f"pattern {name}"]})
+
+    server.reply = reply
+    workspace, data = Workspace(tmp_path / "w"), catalogue(100)
+    counts = generate(
+        workspace, data, OpenAICompatibleBackend(server.url, "m"), concurrency=8
+    ).modalities["text"]
+    assert (counts.valid, counts.asked, counts.rejected, counts.reused) == (100, 150, 50, 0)
+    records = read_records(workspace.records_path)
+    assert not records["negative"].str.contains("altogether").any()
+    before = workspace.records_path.read_bytes()
+    backend = OpenAICompatibleBackend(server.url, "m")
+    again = generate(workspace, data, backend).modalities["text"]
+    assert (again.asked, again.reused) == (0, 150)
+    assert workspace.records_path.read_bytes() == before

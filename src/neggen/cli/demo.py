@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
-from neggen.cli.output import console, counting, epochs, print_json, print_metrics, say
+from neggen.cli.output import console, counting, epochs, generating, print_json, print_metrics, say
 
 QUICK = {"learning_rate": 0.005, "patience": 10}
 """For LightGCN in the demo: as good on validation as the default here, in a third of the time."""
@@ -47,7 +47,8 @@ def demo(
     from neggen.encoding.store import encode
     from neggen.encoding.text import TextEncoder
     from neggen.generation.backends.catalogue import CatalogueBackend
-    from neggen.generation.run import generate, read_records
+    from neggen.generation.record_files import read_records
+    from neggen.generation.run import generate
     from neggen.runs import evaluate_run, train_run
     from neggen.studio.report import write_report
     from neggen.workspace import Workspace
@@ -63,7 +64,7 @@ def demo(
 
     data = load_dataset(place, split)
     backend = CatalogueBackend(data, seed=seed)
-    with counting("Describing, masking, completing") as progress:
+    with generating() as progress:
         summary = generate(place, data, backend, on_progress=progress)
     written = sum(side.valid for side in summary.modalities.values())
     say(f"{written:,} records by {summary.generator}")

@@ -99,7 +99,7 @@ def _workspace(path: Path) -> str:
 
 
 def _records(path: Path) -> str:
-    from neggen.generation.run import read_records
+    from neggen.generation.record_files import read_records
 
     records = read_records(Workspace.open(path).records_path)
     by_side = records["modality"].value_counts(sort=True).iter_rows()
@@ -109,7 +109,7 @@ def _records(path: Path) -> str:
 def _vectors(path: Path) -> str:
     from neggen.data.store import load_dataset
     from neggen.encoding.store import load_vectors
-    from neggen.generation.run import read_records
+    from neggen.generation.record_files import read_records
 
     place = Workspace.open(path)
     vectors = load_vectors(place, load_dataset(place), read_records(place.records_path))

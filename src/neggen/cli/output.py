@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from neggen.generation.run import GenerationSummary
     from neggen.models.base import OnPhaseEpoch
     from neggen.training.loop import EpochLog
 
@@ -93,8 +95,29 @@ def print_metrics(
 
 
 @contextmanager
-def counting(description: str) -> Iterator[Any]:
+def counting(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yields a function that takes (done, total)."""
+    with _bar(description) as (progress, task):
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def generating() -> Iterator[Callable[[GenerationSummary], None]]:
+    """Show the progress of generation with its failures and cost; yields its callback."""
+    with _bar("Generating") as (progress, task):
+
+        def show(summary: GenerationSummary) -> None:
+            failed = sum(side.failed.total() for side in summary.modalities.values())
+            text = f"Generating{f' · {failed:,} failed' if failed else ''}"
+            if summary.cost is not None:
+                text += f" · ${summary.cost:.4f}"
+            progress.update(task, completed=summary.done, total=summary.total, description=text)
+
+        yield show
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[tuple[Progress, TaskID]]:
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -103,8 +126,7 @@ def counting(description: str) -> Iterator[Any]:
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield progress, progress.add_task(description, total=None)
 
 
 @contextmanager

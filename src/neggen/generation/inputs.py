@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError, nearest
-from neggen.generation.pipeline import ItemInput
 from neggen.generation.records import MODALITIES, Modality
+from neggen.generation.requests import ItemInput
 
 
 def describable_sides(data: Dataset, names: Sequence[str] | None) -> dict[Modality, list[int]]:
@@ -39,19 +41,27 @@ def describable(data: Dataset, modality: Modality) -> list[int]:
     return [index for index in range(len(data.item_ids)) if has(index) is not None]
 
 
-def item_inputs(data: Dataset, modality: Modality, indices: list[int]) -> Iterator[ItemInput]:
-    """Read one side of the items, one at a time, so that pictures never fill the memory.
+def item_inputs(data: Dataset, sides: Mapping[Modality, Iterable[int]]) -> Iterator[ItemInput]:
+    """Read the sides of items, one at a time, so that pictures never fill the memory.
+
+    Args:
+        data: the catalogue.
+        sides: internal indices of items, ascending, by modality.
+
+    Returns:
+        The sides in the order of the catalogue, those of one item together.
 
     Raises:
         NegGenError: If a picture cannot be read any more.
     """
-    for index in indices:
+    together = heapq.merge(*(zip(indices, repeat(name)) for name, indices in sides.items()))
+    for index, modality in together:
         item_id = str(data.item_ids[index])
         if modality == "text":
             yield ItemInput(item_id, modality, text=data.item_text(index))
         else:
             path = data.image_path(index)
-            assert path is not None  # `indices` has only items with a picture
+            assert path is not None  # `sides` has only items with a picture
             yield ItemInput(item_id, modality, image=read_picture(path, item_id))
 
 

@@ -1,4 +1,4 @@
-"""One question to a backend, and the key under which its answer is remembered."""
+"""Questions to a backend, and the keys under which their answers are remembered."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Request:
         item_id: external id of the item asked about.
         modality: which side of the item.
         step: which of the plan's calls this is.
-        completion: which completion of the template it serves, from 0.
         attempt: 1 for the first time, then one more for each invalid answer.
         system: the system prompt.
         user: the user prompt.
         schema: JSON schema of the answer.
         image: bytes of the picture as stored, if the step looks at one.
+        completion: which completion of the template it serves, from 0.
     """
 
     item_id: str
@@ -55,9 +55,51 @@ class Request:
             "step": [self.step, self.completion, self.attempt],
             "prompts": [self.system, self.user],
             "schema": self.schema,
-            "image": None if self.image is None else hashlib.sha256(self.image).hexdigest(),
+            "image": _sha256(self.image),
         }
-        return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+        return _digest(question)
+
+
+@dataclass(frozen=True)
+class ItemInput:
+    """One side of one item.
+
+    Attributes:
+        item_id: external id.
+        modality: which side; ``image`` needs ``image``, ``text`` needs ``text``.
+        text: the attributes as ``name: value`` lines.
+        image: the picture's bytes as stored.
+    """
+
+    item_id: str
+    modality: Modality
+    text: str | None = None
+    image: bytes | None = field(default=None, repr=False)
+
+    def key(
+        self,
+        plan: Plan,
+        prompts_hash: str,
+        backend: str,
+        model: str | None,
+        parameters: Mapping[str, Any],
+    ) -> str:
+        """Return the SHA-256 of everything that decides which questions are asked about it."""
+        return _digest(
+            [
+                [self.item_id, self.modality, self.text, _sha256(self.image)],
+                [plan, prompts_hash],
+                [backend, model, dict(parameters)],
+            ]
+        )
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(image: bytes | None) -> str | None:
+    return None if image is None else hashlib.sha256(image).hexdigest()
 
 
 @dataclass(frozen=True)

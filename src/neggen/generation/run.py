@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import polars as pl
 
@@ -18,84 +18,95 @@ from neggen.errors import NegGenError
 from neggen.generation.backends.base import Backend
 from neggen.generation.inputs import describable_sides, item_inputs
 from neggen.generation.journal import Journal
-from neggen.generation.pipeline import plan_for
-from neggen.generation.prompts import load_prompts
-from neggen.generation.records import Modality, Record, check_records, records_frame
+from neggen.generation.pipeline import Rules, Screen, check_plan
+from neggen.generation.prompts import Prompts, load_prompts
+from neggen.generation.record_files import read_records, written
+from neggen.generation.records import Modality
 from neggen.generation.requests import Plan
 from neggen.generation.runner import ModalitySummary, Runner
-from neggen.workspace import Workspace, atomic_path
-
-OnProgress = Callable[[int, int], None]
-"""Called with items done and items in all, over every modality."""
+from neggen.generation.stock import without_stock
+from neggen.workspace import Workspace
 
 
 @dataclass
 class GenerationSummary:
-    """What happened, by modality, and who wrote the answers."""
+    """What happened so far, by modality, and who wrote the answers.
+
+    Attributes:
+        generator: who wrote the answers.
+        modalities: the counts.
+        done: sides of items that are worked through.
+        stopped: why nothing more was asked, such as the limit of a budget; None if all was.
+        seconds: wall-clock time.
+    """
 
     generator: str
     modalities: dict[Modality, ModalitySummary] = field(default_factory=dict)
+    done: int = 0
+    stopped: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Sides of items in all."""
+        return sum(side.items for side in self.modalities.values())
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of this run; None where no price is known."""
+        costs = [side.cost for side in self.modalities.values() if side.cost is not None]
+        return sum(costs) if costs else None
+
+
+class Options(TypedDict, total=False):
+    """How :func:`generate` works; every one can be left out.
+
+    Attributes:
+        plan: ``fused`` (one call an item, the default) or ``staged`` (three).
+        modalities: which sides to describe; by default those that the catalogue has.
+        completions: negatives per template, at least 1 (the default).
+        attempts: how often an invalid answer is asked for before the item is given up; 3.
+        concurrency: requests in flight at once, at most; 16.
+        prompts: the templates; the packaged ones by default.
+        screen: judges records beyond their form.
+        retry_failed: whether items that failed in an earlier run are tried again.
+        on_progress: called after every side of an item.
+    """
+
+    plan: Plan
+    modalities: Sequence[str] | None
+    completions: int
+    attempts: int
+    concurrency: int
+    prompts: Prompts | None
+    screen: Screen | None
+    retry_failed: bool
+    on_progress: Callable[[GenerationSummary], None] | None
 
 
 def generate(
-    workspace: Workspace,
-    data: Dataset,
-    backend: Backend,
-    *,
-    plan: Plan = "fused",
-    modalities: Sequence[str] | None = None,
-    concurrency: int = 16,
-    attempts: int = 3,
-    on_progress: OnProgress | None = None,
+    workspace: Workspace, data: Dataset, backend: Backend, **options: Unpack[Options]
 ) -> GenerationSummary:
     """Generate for every item of a workspace and write ``workspace.records_path``.
 
     Answers are kept in ``workspace.journal_path`` as they come; the same call after an interruption
-    asks only for what is missing. Ctrl-C keeps what arrived and is raised onward.
+    asks only for what is missing. Ctrl-C waits for what is in flight, because that is paid for; a
+    second one does not.
 
     Args:
         workspace: where the journal and the records are.
         data: the catalogue.
         backend: who answers; it is closed at the end.
-        plan: ``fused`` (one call an item) or ``staged`` (three).
-        modalities: which sides to describe; by default those that the catalogue has.
-        concurrency: requests in flight at once, at least 1.
-        attempts: how often an invalid answer is asked for before the item is given up, at least 1.
-        on_progress: called after every item.
+        options: see :class:`Options`.
 
     Raises:
         NegGenError: If the journal or the backend cannot be used.
     """
-    records, summary = _run(
-        _generate(
-            data, backend, plan, modalities, concurrency, attempts, on_progress,
-            workspace.journal_path,
-        )
-    )  # fmt: skip
-    if records.is_empty() and workspace.records_path.is_file():
-        return summary  # a run that failed throughout should not cost the records of a good one
-    try:
-        with atomic_path(workspace.records_path) as temporary:
-            records.write_parquet(temporary)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise NegGenError(
-            f"{workspace.records_path} cannot be written ({error}); make room or mend its "
-            "permissions and run the same command again: all answers are kept."
-        ) from None
-    return summary
+    return _run(_generate(workspace, data, backend, **options))
 
 
-def generate_records(
-    data: Dataset,
-    backend: Backend,
-    *,
-    plan: Plan = "fused",
-    modalities: Sequence[str] | None = None,
-    concurrency: int = 16,
-    attempts: int = 3,
-    on_progress: OnProgress | None = None,
-) -> pl.DataFrame:
-    """Generate in memory, without workspace or journal; arguments as for :func:`generate`.
+def generate_records(data: Dataset, backend: Backend, **options: Unpack[Options]) -> pl.DataFrame:
+    """Generate without a workspace; arguments as for :func:`generate`.
 
     Returns:
         One row a record with the columns of ``neggen.generation.records.SCHEMA``.
@@ -103,30 +114,13 @@ def generate_records(
     Raises:
         NegGenError: If the backend cannot be used.
     """
-    return _run(
-        _generate(data, backend, plan, modalities, concurrency, attempts, on_progress, None)
-    )[0]
+    with tempfile.TemporaryDirectory(prefix="neggen-") as folder:
+        workspace = Workspace(folder)
+        generate(workspace, data, backend, **options)
+        return read_records(workspace.records_path)
 
 
-def read_records(path: Path) -> pl.DataFrame:
-    """Read records and check every one.
-
-    Raises:
-        NegGenError: If the file is missing, unreadable, or holds an invalid record.
-    """
-    if not path.is_file():
-        raise NegGenError(f"{path} does not exist; make it with: neggen generate {path.parent}")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise NegGenError(f"{path} is not a readable Parquet file: {error}.") from None
-    check_records(frame, str(path))
-    return frame
-
-
-def _run(
-    job: Coroutine[Any, Any, tuple[pl.DataFrame, GenerationSummary]],
-) -> tuple[pl.DataFrame, GenerationSummary]:
+def _run(job: Coroutine[Any, Any, GenerationSummary]) -> GenerationSummary:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -137,53 +131,64 @@ def _run(
 
 
 async def _generate(
+    workspace: Workspace,
     data: Dataset,
     backend: Backend,
-    plan: Plan,
-    names: Sequence[str] | None,
-    concurrency: int,
-    attempts: int,
-    on_progress: OnProgress | None,
-    journal_path: Path | None,
-) -> tuple[pl.DataFrame, GenerationSummary]:
+    *,
+    plan: Plan = "fused",
+    modalities: Sequence[str] | None = None,
+    completions: int = 1,
+    attempts: int = 3,
+    concurrency: int = 16,
+    prompts: Prompts | None = None,
+    screen: Screen | None = None,
+    retry_failed: bool = False,
+    on_progress: Callable[[GenerationSummary], None] | None = None,
+) -> GenerationSummary:
+    numbers = {"concurrency": concurrency, "attempts": attempts, "completions": completions}
     async with AsyncExitStack() as open_things:
         open_things.push_async_callback(backend.close)
-        for name, value in (("concurrency", concurrency), ("attempts", attempts)):
+        for name, value in numbers.items():
             if value < 1:
                 raise NegGenError(f"{name} must be at least 1, but is {value}.")
-        make_record = plan_for(plan, finished_only=backend.finished, backend_name=backend.name)
-        sides = describable_sides(data, names)
-        journal = None
-        if journal_path is not None:
-            journal = await open_things.enter_async_context(Journal(journal_path))
+        rules = Rules(
+            plan,
+            prompts or load_prompts(),
+            completions=completions,
+            screen=screen,
+            finished=backend.finished,
+        )
+        check_plan(plan, backend)
+        sides = describable_sides(data, modalities)
+        journal = await open_things.enter_async_context(Journal(workspace.journal_path))
         generator = backend.name if backend.model is None else f"{backend.name}: {backend.model}"
-        summary = GenerationSummary(generator)
-        records: list[Record] = []
-        done, total = 0, sum(len(indices) for indices in sides.values())
+        summary = GenerationSummary(
+            generator, {name: ModalitySummary(items=len(ids)) for name, ids in sides.items()}
+        )
+        started = time.perf_counter()
 
         def item_done() -> None:
-            nonlocal done
-            done += 1
+            summary.done += 1
+            summary.seconds = time.perf_counter() - started
             if on_progress is not None:
-                on_progress(done, total)
+                on_progress(summary)
 
-        for modality, indices in sides.items():
-            counts = summary.modalities[modality] = ModalitySummary(items=len(indices))
-            runner = Runner(
-                make_record=make_record,
-                prompts=load_prompts(),
-                backend=backend,
-                generator=generator,
-                journal=journal,
-                # What only knows finished answers would say the same again.
-                attempts=1 if backend.finished else attempts,
-                counts=counts,
-                records=records,
-                item_done=item_done,
-            )
-            start = time.perf_counter()
-            await runner.run(item_inputs(data, modality, indices), concurrency)
-            counts.seconds = time.perf_counter() - start
-    order = {item_id: index for index, item_id in enumerate(data.item_ids)}
-    records.sort(key=lambda record: (order[record.item_id], record.modality, record.completion))
-    return records_frame(records, generator), summary
+        # What only knows finished answers would say the same again.
+        attempts = 1 if backend.finished else attempts
+        runner = Runner(
+            rules, backend, generator, journal, attempts, retry_failed, summary.modalities,
+            item_done,
+        )  # fmt: skip
+        workers = min(concurrency, summary.total)
+        path = workspace.records_path
+        stock: frozenset[tuple[str, str]] = frozenset()
+        while True:
+            with written(path, generator, data.item_ids) as records:
+                await runner.run(item_inputs(data, sides), records.add, workers)
+                found = frozenset() if backend.finished else records.stock() - stock
+            summary.stopped = runner.stopped
+            if not found or summary.stopped is not None:
+                return summary
+            stock |= found
+            runner.go_over_again(without_stock(stock, screen))
+            summary.done = 0

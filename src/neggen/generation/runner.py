@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import Backend, RequestFailed
-from neggen.generation.journal import Entry, Failure, Journal
-from neggen.generation.pipeline import ItemInput, MakeRecord
-from neggen.generation.prompts import Prompts
-from neggen.generation.records import InvalidAnswer, Record
-from neggen.generation.requests import Completion, Request, Usage
+from neggen.generation.backends.base import Backend, Deferred, RequestFailed, Stop
+from neggen.generation.journal import Failure, Journal, Unit
+from neggen.generation.ordered import InOrder
+from neggen.generation.pipeline import Reply, Rules, Screen, make_records
+from neggen.generation.records import InvalidAnswer, Modality, Record
+from neggen.generation.requests import Completion, ItemInput, Request, Usage
 
 
 @dataclass
@@ -24,19 +24,41 @@ class ModalitySummary:
         items: items that have this side.
         asked: answers that came from the backend in this run.
         reused: answers that came from the journal.
-        valid: records made.
-        failed: items without a record, counted by reason.
+        rejected: answers of this run that were invalid.
+        valid: items with a record.
+        records: records made.
+        failed: items without all their records, counted by reason.
+        waiting: items whose questions are not all answered, since the run stopped before.
         usage: tokens of the answers asked for in this run.
-        seconds: wall-clock time.
+        cost: US dollars of this run, failed tries included; None where no price is known.
     """
 
     items: int = 0
     asked: int = 0
     reused: int = 0
+    rejected: int = 0
     valid: int = 0
+    records: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
     usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
+    cost: float | None = None
+    _again: bool = False
+
+    def begin_again(self) -> None:
+        """Count the outcomes anew, but what was asked and paid goes on."""
+        self.valid = self.records = self.waiting = 0
+        self.failed.clear()
+        self._again = True
+
+    def count_reused(self) -> None:
+        """Count an answer that the journal had before this run."""
+        self.reused += not self._again
+
+    def add_cost(self, cost: float | None) -> None:
+        """Add to the cost, if it is known."""
+        if cost is not None:
+            self.cost = (self.cost or 0.0) + cost
 
 
 @dataclass
@@ -44,75 +66,154 @@ class Runner:
     """Workers that share one iterator of items.
 
     Attributes:
-        make_record: the plan.
-        prompts: the templates.
+        rules: how items are asked about.
         backend: who answers.
         generator: who answers, as the records and the journal name it.
-        journal: where answers are looked up and kept, if anywhere.
-        attempts: how often an invalid answer is asked for.
-        counts: what happened so far.
-        records: what was made so far.
+        journal: where answers are looked up and kept.
+        attempts: how often an invalid answer is asked for, in all.
+        retry_failed: whether items that failed in an earlier run are tried again.
+        counts: what happened so far, by modality.
         item_done: called after every item.
+        stopped: why nothing is asked any more, though the run goes on with known answers.
     """
 
-    make_record: MakeRecord
-    prompts: Prompts
+    rules: Rules
     backend: Backend
     generator: str
-    journal: Journal | None
+    journal: Journal
     attempts: int
-    counts: ModalitySummary
-    records: list[Record]
+    retry_failed: bool
+    counts: dict[Modality, ModalitySummary]
     item_done: Callable[[], None]
+    stopped: str | None = None
+    _ending: bool = False
 
-    async def run(self, items: Iterator[ItemInput], concurrency: int) -> None:
+    async def run(
+        self,
+        items: Iterator[ItemInput],
+        write: Callable[[list[Record]], None],
+        concurrency: int,
+    ) -> None:
         """Work through ``items`` with at most ``concurrency`` requests in flight.
 
+        The records go to ``write``, item by item in the order of ``items``.
+
+        After an error, or when it is canceled, it waits for what is in flight, because that is paid
+        for; canceling it again does not wait.
+
         Raises:
-            NegGenError: The first that a backend or the journal raises; the other workers stop.
+            NegGenError: The first that a backend or the journal raises.
         """
+        queue, ordered = enumerate(items), InOrder(write)
+        workers = [asyncio.create_task(self._work(queue, ordered)) for _ in range(concurrency)]
         try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(concurrency, self.counts.items)):
-                    workers.create_task(self._work(items))
-        except ExceptionGroup as group:
-            explained, unexpected = group.split(NegGenError)
-            if explained is None or unexpected is not None:
-                raise
-            raise explained.exceptions[0] from None
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self._ending = True
+            await asyncio.wait(workers)
+        errors = [error for worker in workers if (error := worker.exception())]
+        if errors:
+            explained = [error for error in errors if isinstance(error, NegGenError)]
+            raise (explained if len(explained) == len(errors) else errors)[0] from None
 
-    async def _work(self, items: Iterator[ItemInput]) -> None:
-        for item in items:
-            try:
-                record = await self.make_record(
-                    item, self.prompts, self._ask, attempts=self.attempts
-                )
-            except (InvalidAnswer, RequestFailed) as error:
-                self.counts.failed[error.kind] += 1
-                await self._keep_failure(item, error.kind, error.reason)
-            else:
-                self.records.append(record)
-                self.counts.valid += 1
+    def go_over_again(self, screen: Screen) -> None:
+        """Prepare to run over the same items with another screen, now that all are answered."""
+        self.rules = replace(self.rules, screen=screen)
+        self.retry_failed = False
+        for side in self.counts.values():
+            side.begin_again()
+
+    async def _work(self, queue: Iterator[tuple[int, ItemInput]], ordered: InOrder) -> None:
+        for number, item in queue:
+            one = _OneItem(self, item)
+            ordered.add(number, await one.records())
             self.item_done()
+            if self._ending:
+                return
 
-    async def _ask(self, request: Request) -> str:
-        key = request.key(self.backend.name, self.backend.model, self.backend.parameters)
-        known = self.journal.lookup(key) if self.journal is not None else None
+
+class _OneItem:
+    """The respondent of one side of one item: the journal first, then the backend."""
+
+    def __init__(self, runner: Runner, item: ItemInput) -> None:
+        self.runner, self.item, self.journal = runner, item, runner.journal
+        self.counts = runner.counts[item.modality]
+        backend = runner.backend
+        self.identity = (backend.name, backend.model, backend.parameters)
+        key = item.key(runner.rules.plan, runner.rules.prompts.content_hash, *self.identity)
+        self.unit = Unit(key, item.item_id, item.modality, runner.generator)
+        self.claimed = False
+        before = self.journal.outcome(self.unit)
+        self.made = before == "valid"
+        self.attempts = runner.attempts
+        self.dead: Failure | None = None
+        if isinstance(before, Failure):
+            if runner.retry_failed:
+                self.attempts += before.attempts
+            elif before.attempts >= self.attempts:
+                self.dead = before
+
+    async def records(self) -> list[Record]:
+        made: list[Record] = []
+        failure: Failure | None = None
+        try:
+            async for record in make_records(self.item, self.runner.rules, self):
+                made.append(record)
+        except (Stop, Deferred) as reason:
+            if isinstance(reason, Stop):
+                self.runner.stopped = str(reason)
+            self.counts.waiting += 1
+            if self.claimed:
+                await self.journal.release(self.unit)
+        except (InvalidAnswer, RequestFailed) as error:
+            cost = error.cost if isinstance(error, RequestFailed) else None
+            self.counts.add_cost(cost)
+            failure = Failure(error.kind, error.reason, self.attempts, cost)
+            self.counts.failed[error.kind] += 1
+            await self._finish(failure)
+        else:
+            await self._finish(None)
+        self.counts.valid += bool(made)
+        self.counts.records += len(made)
+        return made
+
+    async def _finish(self, failure: Failure | None) -> None:
+        known = self.dead is not None or (self.made and failure is None)
+        if self.claimed or not known:
+            await self.journal.finish(self.unit, failure)
+
+    async def ask(self, request: Request) -> Reply | None:
+        key = request.key(*self.identity)
+        known = self.journal.lookup(key)
+        if known is None:
+            if request.attempt > self.attempts:
+                return None
+            self._may_ask()
+            if not self.claimed:
+                await self.journal.claim(self.unit)
+                self.claimed = True
+                known = self.journal.lookup(key)  # whoever had the claim may have asked
         if known is not None:
-            self.counts.reused += 1
-            return known.text
-        completion = await self.backend.complete(request)
+            self.counts.count_reused()
+            return Reply(key, known.completion.text, known.rejected)
+        completion = await self.runner.backend.complete(request)
         # A lone surrogate can be in JSON but not in a file.
         text = completion.text.encode("utf-8", "replace").decode()
-        if self.journal is not None:
-            kept = Completion(text, completion.usage)
-            await self.journal.acknowledge(Entry(key, request, self.generator, kept))
+        kept = Completion(text, completion.usage, completion.cost)
+        await self.journal.acknowledge(key, self.unit, request, kept)
         self.counts.asked += 1
         self.counts.usage += completion.usage
-        return text
+        self.counts.add_cost(completion.cost)
+        return Reply(key, text)
 
-    async def _keep_failure(self, item: ItemInput, kind: str, reason: str) -> None:
-        if self.journal is not None:
-            await self.journal.acknowledge(
-                Failure(item.item_id, item.modality, self.generator, kind, reason)
-            )
+    def _may_ask(self) -> None:
+        if self.dead is not None:
+            raise RequestFailed(self.dead.kind, self.dead.reason)
+        if self.runner.stopped is not None:
+            raise Stop(self.runner.stopped)
+        if self.runner._ending:
+            raise Stop("interrupted")
+
+    async def reject(self, reply: Reply, problem: InvalidAnswer) -> None:
+        self.counts.rejected += 1
+        await self.journal.reject(reply.key, problem)

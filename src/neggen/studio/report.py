@@ -20,7 +20,7 @@ from neggen.data.store import load_dataset
 from neggen.encoding.store import load_vectors
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.run import read_records
+from neggen.generation.record_files import read_records
 from neggen.studio.cards import (
     Card,
     Quality,

@@ -33,6 +33,10 @@ class Stop(Exception):
     """
 
 
+class Deferred(Exception):
+    """This request is answered later, in another run; its item stays as it is until then."""
+
+
 class Backend(Protocol):
     """Answers requests. One instance serves many concurrent requests of one event loop.
 
@@ -59,6 +63,7 @@ class Backend(Protocol):
         Raises:
             RequestFailed: If this request gets no answer.
             Stop: If the run should end here, such as at the limit of a budget.
+            Deferred: If the answer comes in a later run.
             NegGenError: If no request can succeed.
         """
         ...

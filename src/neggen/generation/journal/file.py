@@ -1,0 +1,202 @@
+"""The journal's SQLite file: durable transactions, and room kept for the last answers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from neggen.errors import NegGenError
+
+FORMAT = 2
+BUSY_SECONDS = 60.0
+"""How long to wait for another process that is committing."""
+RESERVE_BYTES = 4 * 2**20
+"""Kept free on the disk, so that answers already paid for fit when it runs full."""
+
+Statement = tuple[str, tuple[object, ...]]
+
+_NOW = "DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY,
+    unit TEXT NOT NULL,
+    item_id TEXT NOT NULL, modality TEXT NOT NULL,
+    step TEXT NOT NULL, completion INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    generator TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL,
+    rejected_kind TEXT, rejected_reason TEXT,
+    at TEXT NOT NULL {_NOW}
+);
+CREATE TABLE IF NOT EXISTS units (
+    key TEXT PRIMARY KEY,
+    item_id TEXT NOT NULL, modality TEXT NOT NULL, generator TEXT NOT NULL,
+    state TEXT NOT NULL, owner TEXT,
+    kind TEXT, reason TEXT, attempts INTEGER, cost REAL,
+    at TEXT NOT NULL {_NOW}
+);
+PRAGMA user_version = {FORMAT};
+"""
+
+
+class JournalFile:
+    """One journal file, open for reading in this thread and for committing in another.
+
+    Attributes:
+        full: whether the disk ran full; what was committed until now is safe, no more will fit.
+    """
+
+    def __init__(self, path: Path, *, shared: bool = True) -> None:
+        """Open or create the file.
+
+        Args:
+            path: where it is.
+            shared: whether other processes read and write it meanwhile (write-ahead log, needs a
+                local disk); otherwise a plain rollback journal is used.
+
+        Raises:
+            NegGenError: If the file is corrupt, read-only, or of another format, or the disk full.
+        """
+        self.path = path
+        self.full = False
+        self._reserve = path.with_name(f".{path.name}.{uuid.uuid4().hex}.reserve")
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = _connect(path, shared)
+            self._reader = _connect(path, shared)
+            version = self._reader.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, FORMAT):
+                raise NegGenError(
+                    f"{path} has journal format {version}, this version reads {FORMAT}; "
+                    "move it away to start a new one."
+                )
+            if version == 0:
+                self._writer.executescript(_TABLES)
+            _set_aside(self._reserve, RESERVE_BYTES)
+
+    def read(self, query: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query.
+
+        Raises:
+            NegGenError: If the file cannot be read.
+        """
+        with explained(self.path):
+            row: tuple[Any, ...] | None = self._reader.execute(query, values).fetchone()
+            return row
+
+    def commit(self, statements: Sequence[Statement]) -> None:
+        """Execute statements in one transaction and return when it is on disk.
+
+        On a full disk the reserve makes room once and ``full`` is set. If the file cannot be
+        written for another reason, the statements go into a file beside it, or at worst into the
+        temporary folder, which is merged when the journal is opened the next time.
+
+        Raises:
+            NegGenError: If they could not be committed to the journal itself.
+        """
+        try:
+            self._commit(statements)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL and not self.full:
+                self.full = True
+                self._reserve.unlink(missing_ok=True)
+                self.commit(statements)
+                return
+            saved = _rescue(self.path, statements)
+            with explained(self.path, saved):
+                raise
+
+    def _commit(self, statements: Sequence[Statement]) -> None:
+        execute = self._writer.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for sql, values in statements:
+                execute(sql, values)
+            execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def merge(self, other: Path) -> None:
+        """Take over what another journal file knows, answers known already excepted.
+
+        Raises:
+            NegGenError: If either file cannot be used.
+        """
+        with explained(other):
+            self._writer.execute("ATTACH ? AS other", (str(other),))
+            try:
+                self._writer.executescript(
+                    "BEGIN IMMEDIATE;"
+                    "INSERT OR IGNORE INTO main.answers SELECT * FROM other.answers;"
+                    "INSERT OR REPLACE INTO main.units"
+                    " SELECT * FROM other.units WHERE state IN ('valid', 'dead');"
+                    "COMMIT;"
+                )
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                self._writer.execute("DETACH other")
+
+    def close(self) -> None:
+        """Close the file and give the reserve back."""
+        with explained(self.path):
+            self._writer.close()
+            self._reader.close()
+        self._reserve.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path, saved: Path | None = None) -> Iterator[None]:
+    """Turn an error of SQLite or the file system into one sentence."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        kept = f" The answers that were on their way are in {saved}." if saved else ""
+        raise NegGenError(
+            f"The journal {path} cannot be used ({error}); check that the disk has room, that the "
+            "file may be written and that it is a neggen journal, then run the same command "
+            f"again.{kept}"
+        ) from error
+
+
+def shard_folder(path: Path) -> Path:
+    """Return the folder of the files that are to be merged into the journal at ``path``."""
+    return path.with_name(f"{path.name}-shards")
+
+
+def _connect(path: Path, shared: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA journal_mode = {'WAL' if shared else 'DELETE'}")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _set_aside(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.write(bytes(size))
+
+
+def _rescue(path: Path, statements: Sequence[Statement]) -> Path | None:
+    """Save statements in a file of their own; return where, or None if there was no place."""
+    for folder in (shard_folder(path), Path(tempfile.gettempdir())):
+        place = folder / f"rescued-{uuid.uuid4().hex}.sqlite"
+        try:
+            with closing(JournalFile(place, shared=False)) as file:
+                file._commit(statements)
+        except (NegGenError, sqlite3.Error, OSError):
+            continue
+        return place
+    return None
