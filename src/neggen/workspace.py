@@ -6,6 +6,7 @@ Nothing else in the package knows a file name inside it::
     items.parquet          one row an item: item_id, image, image_sha256, and the attribute columns
     users.parquet          one row a user: user_id
     interactions.parquet   one row an interaction: user_id, item_id, optional time and part
+    downloads/             pictures fetched from web addresses, named after them
     images/                the pictures, named as in items.parquet
     features/              given feature vectors, one safetensors file a modality
     test_sets/             further (user_id, item_id) pairs to test on, one Parquet file a set
@@ -14,6 +15,7 @@ Nothing else in the package knows a file name inside it::
     negatives.parquet      descriptions, templates and negatives, one row a record
     vectors/               encoded descriptions and negatives, with a manifest
     runs/                  trained models with their metrics and logs
+    quality/               measures of the negatives: items.parquet, summary.json and plots
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Workspace:
         self.items_path = self.path / "items.parquet"
         self.users_path = self.path / "users.parquet"
         self.interactions_path = self.path / "interactions.parquet"
+        self.downloads_dir = self.path / "downloads"
         self.image_dir = self.path / "images"
         self.features_dir = self.path / "features"
         self.test_sets_dir = self.path / "test_sets"
@@ -50,6 +53,7 @@ class Workspace:
         self.records_path = self.path / "negatives.parquet"
         self.vectors_dir = self.path / "vectors"
         self.runs_dir = self.path / "runs"
+        self.quality_dir = self.path / "quality"
 
     @classmethod
     def open(cls, path: str | Path) -> Workspace:

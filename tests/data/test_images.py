@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from neggen.data.dataset import Dataset
+from neggen.data.picture import UnreadablePicture, open_picture
 from neggen.errors import NegGenError
 
 LOG = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]})
@@ -41,7 +43,7 @@ def read(folder: Path, *names: str | None, **options: str) -> Dataset:
     return Dataset.from_frames(LOG, items, folder, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"])
 def test_a_picture_is_found_and_its_bytes_are_hashed(tmp_path: Path, kind: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "1.pic").write_bytes(picture(kind))
@@ -80,14 +82,66 @@ def test_unreadable_pictures_are_masked_and_named(tmp_path: Path) -> None:
     assert "gone.jpg (no such file), text.jpg (not a picture), …" in note
 
 
-def test_rare_formats_are_not_decoded(tmp_path: Path) -> None:
-    (tmp_path / "1.png").write_bytes(picture("PPM"))
-    assert "1.png (not a picture)" in read(tmp_path, "1.png").notes[0]
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("PPM", "not a picture"), ("TIFF", "TIFF is not accepted")]
+)
+def test_rare_formats_are_not_decoded(tmp_path: Path, kind: str, reason: str) -> None:
+    (tmp_path / "1.png").write_bytes(picture(kind))
+    assert f"1.png ({reason})" in read(tmp_path, "1.png").notes[0]
 
 
 def test_a_bomb_is_not_decoded(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(bomb())
-    assert "bomb.png (" in read(tmp_path, "bomb.png").notes[0]
+    assert "bomb.png (over 64 megapixels)" in read(tmp_path, "bomb.png").notes[0]
+
+
+def test_what_is_accepted_can_be_opened_ever_after(tmp_path: Path) -> None:
+    samples = {
+        "1.jpg": picture("JPEG"),
+        "2.jpg": picture("JPEG")[:900],
+        "3.png": bomb(),
+        "4.tif": picture("TIFF"),
+    }
+    for name, content in samples.items():
+        (tmp_path / name).write_bytes(content)
+    data = read(tmp_path, *samples)
+    for item, (name, content) in enumerate(samples.items()):
+        try:
+            opened = open_picture(content, 768)
+        except UnreadablePicture:
+            assert data.image_path(item) is None, name
+        else:
+            assert data.image_path(item) is not None, name
+            assert opened.mode == "RGB"
+    assert data.item_table["image"].null_count() == 3
+
+
+def test_items_may_share_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(picture())
+    data = read(tmp_path, "1.png", None, "1.png", "2.png", "2.png")
+    assert data.item_table["image"].to_list() == ["1.png", None, "1.png", None, None]
+    assert data.item_table["image_sha256"].n_unique() == 2
+    assert data.notes[0].startswith("Masked 2 of 4 pictures")
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.png")
+    assert "1.png (not a plain file)" in read(tmp_path, "1.png").notes[0]
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with pytest.raises(NegGenError, match="lies outside"):
+        read(tmp_path, "zero.png")
+    assert "zero (not a plain file)" in read(Path("/dev"), "zero").notes[0]
+
+
+def test_names_are_printed_without_control_characters(tmp_path: Path) -> None:
+    data = read(tmp_path, "a\0b.png", "\x1b[31mred.png")
+    assert data.item_table["image"].null_count() == 2
+    assert "a?b.png (no file has such a name), ?[31mred.png (no such file)" in data.notes[0]
+
+
+def test_web_addresses_are_told_apart(tmp_path: Path) -> None:
+    data = read(tmp_path, "HTTPS://shop.example/../1.jpg")
+    assert "1.jpg (a web address, for --download-images)" in data.notes[0]
 
 
 @pytest.mark.parametrize(

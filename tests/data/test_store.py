@@ -166,6 +166,26 @@ def test_an_interrupted_import_leaves_no_workspace(
     assert not list(workspace.path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("step", ["write_parquet", "save_file", "_place_pictures"])
+def test_an_interrupted_import_goes_on(
+    data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.DataFrame if step == "write_parquet" else store, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_dataset(workspace, data, source="here")
+    monkeypatch.undo()
+    assert save_dataset(workspace, data, source="here")
+    assert load_dataset(Workspace.open(workspace.path)).content_hash == data.content_hash
+    assert not (workspace.path / store.UNFINISHED).exists()
+    # From now on it is a workspace like any other, or if spoiled, somebody's folder.
+    workspace.manifest_path.unlink()
+    with pytest.raises(NegGenError, match="somebody else's folder"):
+        save_dataset(workspace, data, source="here")
+
+
 def test_a_split_is_drawn_once(data: Dataset, workspace: Workspace) -> None:
     save_dataset(workspace, data, source="here")
     config = SplitConfig(seed=3)

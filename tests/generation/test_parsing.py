@@ -66,34 +66,105 @@ def test_titles_that_sound_like_refusals_are_not(title: str) -> None:
     assert record(f"{title} is a [thriller].", "comedy").description.startswith(title)
 
 
+GOOD = '{"marked": "A [mug]", "replacements": ["lamp"]}'
+SCHEMA = json.dumps(Answer.model_json_schema())
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        '{"marked": "A [mug]", "replacements": ["lamp"]}',
-        '```json\n{"marked": "A [mug]", "replacements": ["lamp"]}\n```',
-        'Sure! {"marked": "A [mug]", "replacements": ["lamp"], "note": "x"} Anything else?',
-        '<think>maybe {"marked": 1}</think>{"marked": "A [mug]", "replacements": ["lamp"]}',
+        GOOD,
+        f"```json\n{GOOD}\n```",
+        f'Sure! {GOOD[:-1]}, "note": "x"}} Anything else?',
+        f'<think>maybe {{"marked": 1}}</think>{GOOD}',
+        f'maybe {{"marked": "A [jug]", "replacements": ["x"]}} or so</think>{GOOD}',
+        f"\ufeff{GOOD}",
+        json.dumps(GOOD),
+        f"[{GOOD}]",
+        f'{{"answer": {GOOD}}}',
+        json.dumps({"answer": GOOD}),
+        f'{{"result": [{GOOD}]}}',
+        f"{SCHEMA}\n{GOOD}",
+        f"The schema is {{marked, replacements}}. {GOOD}",
+        f'{{"marked": "A [jug]", "replacements": ["x"]}}\nNo, better: {GOOD}',
+        f"{GOOD} That is: {{marked}} and {{replacements}}.",
+        '{"marked": "A\n[mug]", "replacements": ["lamp"]}'.replace("\\n", "\n"),
     ],
 )
 def test_json_is_found_in_what_servers_wrap_around_it(text: str) -> None:
-    assert parse_json(text, Answer) == Answer(marked="A [mug]", replacements=("lamp",))
+    answer = parse_json(text, Answer)
+    assert answer.marked.split() == ["A", "[mug]"]
+    assert answer.replacements == ("lamp",)
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("text", "kind", "detail"),
     [
-        ("I cannot help with that request.", "refusal"),
-        ("A mug.", "not the JSON asked for"),
-        ('{"marked": "A [mug]"}', "not the JSON asked for"),
-        ('{"marked": "A [mug]", "replacements": "lamp"}', "not the JSON asked for"),
-        ('{"a":' * 100_000, "not the JSON asked for"),
-        ("", "not the JSON asked for"),
+        ("I cannot help with that request.", "refusal", "cannot help"),
+        ("I’m sorry, but I can’t describe it: {}", "refusal", "sorry"),
+        ("A mug.", "not the JSON asked for", "marked, replacements"),
+        ('{"marked": "A [mug]"}', "not the JSON asked for", "replacements: Field required"),
+        (
+            '{"marked": "A [mug]", "replacements": "lamp"}',
+            "not the JSON asked for",
+            "replacements: Input should be a valid tuple",
+        ),
+        ('{"marked": 5, "replacements": ["x"]}', "not the JSON asked for", "valid string"),
+        ('{"marked": "A [mug]", "replacements": ["x"],}', "not the JSON asked for", "character 45"),
+        ('{"marked": "A [mug]", "replacements": ["x"', "not the JSON asked for", "character"),
+        (
+            '{"marked": "A [mug]", "marked": "A [jug]", "replacements": ["x"]}',
+            "not the JSON asked for",
+            "'marked' stands twice",
+        ),
+        (f'{GOOD[:-1]}, "score": NaN}}', "not the JSON asked for", "NaN is no JSON number"),
+        (f'{GOOD[:-1]}, "score": {"9" * 5000}}}', "not the JSON asked for", "digits"),
+        (SCHEMA, "not the JSON asked for", "marked"),
+        ("[1, 2]", "not the JSON asked for", ""),
+        ('{"a":' * 100_000, "not the JSON asked for", "nested too deeply"),
+        (f"<think>I could say {GOOD}, but", "unfinished thinking", "thinking"),
+        ("", "not the JSON asked for", ""),
     ],
 )
-def test_what_is_not_the_json_asked_for(text: str, kind: str) -> None:
+def test_what_is_not_the_json_asked_for(text: str, kind: str, detail: str) -> None:
     with pytest.raises(InvalidAnswer) as caught:
         parse_json(text, Answer)
     assert caught.value.kind == kind
+    assert detail in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\x00", "\x1b", "\x7f", "\u200b", "\u2060", "\xad", "\u202e", "\u2800", "\u3164", "\ufe01",
+        "\U000e0041", "\U000e0101", "\ue000", "\ufffd", "\uffff", chr(0xD800), "\u200d" * 3,
+        "\u0301" * 6, "［", "］", "⟦", "〛", "\ufe47", "<|im_end|>",
+    ],
+)  # fmt: skip
+def test_characters_that_hide_or_imitate_are_refused_everywhere(character: str) -> None:
+    for marked, replacement in (
+        (f"A [mug] {character}here.", "lamp"),
+        (f"A [mu{character}g] here.", "lamp"),
+        ("A [mug] here.", f"la{character}mp"),
+    ):
+        with pytest.raises(InvalidAnswer) as caught:
+            record(marked, replacement)
+        assert caught.value.kind == "control characters"
+        assert "U+" in caught.value.reason
+
+
+def test_an_accent_cannot_move_from_a_slot_to_the_text_around_it() -> None:
+    for marked, replacement in (("A re[\u0301d] mug", "x"), ("A re[d] mug", "\u0301x")):
+        with pytest.raises(InvalidAnswer) as caught:
+            record(marked, replacement)
+        assert caught.value.kind == "control characters"
+
+
+def test_what_only_the_negative_spells_out_is_refused_too() -> None:
+    with pytest.raises(InvalidAnswer) as caught:
+        record("A <[3] mug", "script")
+    assert caught.value.kind == "markup"
+    assert "with the replacements" in caught.value.reason
 
 
 letters = st.text(st.characters(codec="utf-8", exclude_characters="[]"), min_size=1, max_size=20)

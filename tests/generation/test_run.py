@@ -340,8 +340,9 @@ def test_a_stock_answer_is_asked_again_when_all_are_known(
         question = body["messages"][1]["content"][0]["text"]
         name = question.partition("Thing number ")[2].split()[0]
         lazy = int(name) % 2 == 0 and "could not be used" not in question
-        value = "a different thing altogether" if lazy else f"kind {name}"
-        return server.say({**server.good, "replacements": [value, f"pattern {name}"]})
+        value = "thing of another world" if lazy else f"kind no. {int(name) + 100}"
+        marked = f"A [tone {name}] mug with [dots]."
+        return server.say({"marked": marked, "replacements": [value, f"pattern {name}"]})
 
     server.reply = reply
     workspace, data = Workspace(tmp_path / "w"), catalogue(100)
@@ -350,7 +351,7 @@ def test_a_stock_answer_is_asked_again_when_all_are_known(
     ).modalities["text"]
     assert (counts.valid, counts.asked, counts.rejected, counts.reused) == (100, 150, 50, 0)
     records = read_records(workspace.records_path)
-    assert not records["negative"].str.contains("altogether").any()
+    assert not records["negative"].str.contains("another world").any()
     before = workspace.records_path.read_bytes()
     backend = OpenAICompatibleBackend(server.url, "m")
     again = generate(workspace, data, backend).modalities["text"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from enum import StrEnum
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +13,7 @@ from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
-    from neggen.generation.backends.base import Backend
-    from neggen.workspace import Workspace
+    from neggen.data.download import Downloads
 
 WorkspaceArgument = Annotated[Path, typer.Argument(help="The workspace folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
@@ -36,13 +34,6 @@ def _usable(device: str) -> str:
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", callback=_usable)]
 
 
-class PlanName(StrEnum):
-    """How many calls describe an item."""
-
-    fused = "fused"
-    staged = "staged"
-
-
 def import_source(
     source: Annotated[
         Path, typer.Argument(help="A file or folder; its format is found by looking.")
@@ -57,6 +48,25 @@ def import_source(
     images: Annotated[
         Path | None, typer.Option(help="Folder that picture paths are relative to.")
     ] = None,
+    download_images: Annotated[
+        bool,
+        typer.Option(
+            "--download-images", help="Download pictures where their column holds web addresses."
+        ),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="HOST or HOST:PORT to download from though its address is not public. Repeatable."
+        ),
+    ] = None,
+    downloads_at_once: Annotated[int, typer.Option(min=1, max=256, help="From all hosts.")] = 16,
+    download_mib: Annotated[
+        int, typer.Option(min=1, max=64, help="Largest picture to download, in MiB.")
+    ] = 20,
+    download_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds until one download is given up.")
+    ] = 60,
     user_column: Annotated[str, typer.Option(help="Name of the user column.")] = "user_id",
     item_column: Annotated[str, typer.Option(help="Name of the item column.")] = "item_id",
     image_column: Annotated[str, typer.Option(help="Name of the picture column.")] = "image",
@@ -75,14 +85,38 @@ def import_source(
 
     Formats: CSV, TSV, JSONL or Parquet tables with a folder of pictures, and MMRec .inter files
     with optional .npy features.
+
+    With --download-images, pictures come from public web addresses on ports 80 and 443, and from
+    hosts named with --allow-host. The same command again downloads only what is missing.
     """
     from neggen.data.readers import read_source
     from neggen.data.store import save_dataset
     from neggen.workspace import Workspace
 
-    with console.status(f"Reading {source}"):
+    place = Workspace(workspace)
+    if images and download_images:
+        raise NegGenError("Give either --images or --download-images, not both.")
+    if allow_host and not download_images:
+        raise NegGenError("--allow-host needs --download-images.")
+    downloads: Downloads | None = None
+    shown: AbstractContextManager[Any] = (
+        counting("Downloading") if download_images else console.status(f"Reading {source}")
+    )
+    with shown as progress:
+        if download_images:
+            from neggen.data.download import Downloads
+
+            downloads = Downloads(
+                folder=place.downloads_dir,
+                concurrency=downloads_at_once,
+                max_bytes=download_mib * 2**20,
+                timeout=download_timeout,
+                allow_hosts=tuple(allow_host or ()),
+                on_progress=progress,
+            )
         data = read_source(
             source,
+            downloads=downloads,
             interactions=interactions,
             items=items,
             images=images,
@@ -93,9 +127,7 @@ def import_source(
         )
         if k_core:
             data = data.k_core(k_core)
-        wrote = save_dataset(
-            Workspace(workspace), data, source=str(source.resolve()), overwrite=overwrite
-        )
+        wrote = save_dataset(place, data, source=str(source.resolve()), overwrite=overwrite)
     figures = counts(data)
     for note in data.notes:
         say(note)
@@ -105,98 +137,6 @@ def import_source(
         print_json({"workspace": str(workspace), **figures, "notes": list(data.notes)})
     else:
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
-
-
-def generate(
-    workspace: WorkspaceArgument,
-    answers: Annotated[
-        Path | None, typer.Option(help="Recorded answers (JSONL) instead of a model.")
-    ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model to ask for; without --base-url, at OpenAI.")
-    ] = None,
-    plan: Annotated[
-        PlanName, typer.Option(help="One call an item (fused) or three (staged).")
-    ] = PlanName.fused,
-    modality: Annotated[
-        list[str] | None, typer.Option(help="image or text; both by default. Repeatable.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at once.")] = 16,
-    attempts: Annotated[
-        int, typer.Option(min=1, help="Times an invalid answer is asked for again, in all.")
-    ] = 3,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="Seeds the catalogue generator and the split it learns from."),
-    ] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Describe every item, mask its key attributes, and complete the masks with contrasting ones.
-
-    With --base-url or --model a language model writes, with --answers a recording is read. With
-    neither, the built-in catalogue generator works without any language model: it finds attribute
-    values in columns, texts and pictures. The API key is read from OPENAI_API_KEY only.
-
-    Every answer is kept in the journal; the same command again asks only for what is missing.
-    """
-    from neggen.data.store import is_labeled, load_dataset
-    from neggen.generation.run import generate as run
-    from neggen.recipe import Recipe
-    from neggen.workspace import Workspace
-
-    place = Workspace.open(workspace)
-    # The catalogue generator learns from behavior, so it may only see the training part.
-    split = None if answers or model else Recipe(seed=seed).split_config(is_labeled(place))
-    data = load_dataset(place, split)
-    backend = _backend(place, data, answers, base_url, model, seed)
-    say(f"Generator: {backend.name}")
-    with counting("Generating") as progress:
-        summary = run(
-            place,
-            data,
-            backend,
-            plan=plan.value,
-            modalities=modality,
-            concurrency=concurrency,
-            attempts=attempts,
-            on_progress=progress,
-        )
-    if not any(side.valid for side in summary.modalities.values()):
-        reasons = sum((side.failed for side in summary.modalities.values()), Counter())
-        why = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
-        raise NegGenError(
-            f"{summary.generator} gave no valid record for {workspace} ({why or 'nothing asked'}); "
-            f"check the answers or the model."
-        )
-    sides = {
-        name: {
-            "items": side.items,
-            "valid": side.valid,
-            "asked": side.asked,
-            "reused": side.reused,
-            "failed": dict(side.failed),
-            "prompt_tokens": side.usage.prompt_tokens,
-            "completion_tokens": side.usage.completion_tokens,
-            "seconds": round(side.seconds, 2),
-        }
-        for name, side in summary.modalities.items()
-    }
-    if as_json:
-        print_json({"generator": summary.generator, "modalities": sides})
-        return
-    columns = ["items", "valid", "asked", "reused", "seconds"]
-    print_table(
-        ["modality", *columns],
-        [[name, *(f"{side[c]:,}" for c in columns)] for name, side in sides.items()],
-        title=f"Written by {summary.generator}",
-    )
-    for modality_name, summed in summary.modalities.items():
-        for reason, count in summed.failed.items():
-            say(f"{modality_name}: {count} items without a record: {reason}")
 
 
 def encode(
@@ -212,7 +152,7 @@ def encode(
     """Encode descriptions and negatives to vectors; texts that are known already cost nothing."""
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
-    from neggen.generation.run import read_records
+    from neggen.generation.record_files import read_records
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -238,34 +178,3 @@ def counts(data: Dataset) -> dict[str, int]:
         "pictures": pictures,
         **{f"{name} features": int(given.mask.sum()) for name, given in data.features.items()},
     }
-
-
-def _backend(
-    workspace: Workspace,
-    data: Dataset,
-    answers: Path | None,
-    base_url: str | None,
-    model: str | None,
-    seed: int,
-) -> Backend:
-    if answers and (base_url or model):
-        raise NegGenError("Give either --answers or --base-url and --model, not both.")
-    if base_url and not model:
-        raise NegGenError("--base-url needs --model: the name of the model on that server.")
-    if answers:
-        from neggen.generation.backends.recorded import RecordedBackend
-
-        recorded = RecordedBackend(answers, list(data.item_ids))
-        if recorded.unknown:
-            say(f"{recorded.unknown} answers are for items that {workspace.path} does not have.")
-        return recorded
-    if model:
-        from neggen.generation.backends.openai_compatible import (
-            OPENAI_URL,
-            OpenAICompatibleBackend,
-        )
-
-        return OpenAICompatibleBackend(base_url or OPENAI_URL, model)
-    from neggen.generation.backends.catalogue import CatalogueBackend
-
-    return CatalogueBackend(data, seed=seed)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import polars as pl
-from PIL import Image, UnidentifiedImageError
 
+from neggen.data.picture import CHECKED_SIDE, UnreadablePicture, open_picture, read_picture_file
 from neggen.errors import NegGenError
 
-# Decoders of obscure formats are an attack surface (EPS starts another program).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 64 * 10**6
 NAMED_IN_NOTE = 3
+QUEUED = 1000
+"""Pictures that wait for a thread: what waits takes memory."""
 
 
 def check_images(
@@ -59,9 +55,9 @@ def check_images(
         outcomes: list[tuple[str | None, str]] = [(None, "no picture folder given")] * len(names)
     else:
         paths = _resolve(items["item_id"], names, folder)
-        outcomes = _decode_all(paths)
+        outcomes = _check_all(paths)
     masked = [
-        f"{name[:80]} ({reason})"
+        f"{shown(name)} ({reason})"
         for name, (digest, reason) in zip(names, outcomes, strict=True)
         if name is not None and digest is None
     ]
@@ -79,15 +75,21 @@ def check_images(
     return items.with_columns(image=kept, image_sha256=digests)
 
 
-def _resolve(ids: pl.Series, names: list[str | None], folder: Path) -> list[Path | None]:
-    """Return the real path of each picture, all inside ``folder``."""
+def shown(name: str) -> str:
+    """Return a name from anywhere as it may be printed: short, and without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:80])
+
+
+def _resolve(ids: pl.Series, names: list[str | None], folder: Path) -> list[Path | str]:
+    """Return the real path of each picture, all inside ``folder``, or why there is none."""
     if not folder.is_dir():
         raise NegGenError(f"The picture folder {folder} does not exist.")
     root = folder.resolve()
-    paths: list[Path | None] = []
+    paths: list[Path | str] = []
     for item, name in zip(ids, names, strict=True):
-        if name is None:
-            paths.append(None)
+        unusable = _unusable(name)
+        if name is None or unusable:
+            paths.append(unusable)
             continue
         path = _inside(name, root)
         if path is None:
@@ -99,40 +101,39 @@ def _resolve(ids: pl.Series, names: list[str | None], folder: Path) -> list[Path
     return paths
 
 
+def _unusable(name: str | None) -> str:
+    if name is None:
+        return "none"
+    if name.lower().startswith(("http://", "https://")):
+        return "a web address, for --download-images"
+    return "no file has such a name" if "\0" in name else ""
+
+
 def _inside(name: str, root: Path) -> Path | None:
     windows = PureWindowsPath(name)  # splits at both kinds of slash
-    if "\0" in name or windows.anchor or PurePosixPath(name).is_absolute() or ".." in windows.parts:
+    if windows.anchor or PurePosixPath(name).is_absolute() or ".." in windows.parts:
         return None
     path = Path(os.path.realpath(root / name))  # follows links, which may lead outside
     return path if path.is_relative_to(root) else None
 
 
-def _decode_all(paths: list[Path | None]) -> list[tuple[str | None, str]]:
+def _check_all(paths: list[Path | str]) -> list[tuple[str | None, str]]:
     """Return the digest of each picture, or None and the reason why there is none."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        # The limit on pixels is checked below, for every picture.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return list(threads.map(_decode, paths))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        once = list(dict.fromkeys(paths))  # many items may share a picture
+        outcomes: dict[Path | str, tuple[str | None, str]] = {}
+        for start in range(0, len(once), QUEUED):
+            batch = once[start : start + QUEUED]
+            outcomes.update(zip(batch, threads.map(_check, batch), strict=True))
+    return [outcomes[path] for path in paths]
 
 
-def _decode(path: Path | None) -> tuple[str | None, str]:
-    if path is None:
-        return None, "none"
+def _check(path: Path | str) -> tuple[str | None, str]:
+    if isinstance(path, str):
+        return None, path
     try:
-        if not path.is_file():
-            return None, "no such file"
-        if path.stat().st_size > MAX_BYTES:
-            return None, f"over {MAX_BYTES // 2**20} MiB"
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                return None, f"over {MAX_PIXELS // 10**6} megapixels"
-            picture.load()
-    except Exception as error:
-        # Damaged files make the decoders raise nearly anything; all of it means "unreadable".
-        return None, type(error).__name__ if not str(error) else _first_words(error)
+        content = read_picture_file(path)
+        open_picture(content, CHECKED_SIDE)
+    except UnreadablePicture as error:
+        return None, str(error)
     return hashlib.sha256(content).hexdigest(), ""
-
-
-def _first_words(error: Exception) -> str:
-    return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)[:60]

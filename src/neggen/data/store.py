@@ -21,7 +21,9 @@ from neggen.data.indexing import positions
 from neggen.data.tables import PARTS, with_parts
 from neggen.data.vectors import Features
 from neggen.errors import NegGenError
-from neggen.workspace import Workspace, atomic_path, read_toml, write_toml
+from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
+
+UNFINISHED = ".importing"  # a file that is there while data are written
 
 
 def save_dataset(
@@ -29,8 +31,9 @@ def save_dataset(
 ) -> bool:
     """Write an imported data set into a workspace.
 
-    The manifest is written last: a killed import leaves no workspace that could be opened.
-    Pictures are hard links where the file system allows it, else copies.
+    The manifest is written last: a killed import leaves no workspace that could be opened, only
+    a mark that the files are no stranger's, so that the next import goes on. Pictures are hard
+    links where the file system allows it, else copies.
 
     Args:
         workspace: the folder, which need not exist.
@@ -54,14 +57,14 @@ def save_dataset(
                 f"{workspace.manifest().get('source')}); choose a new folder, or replace them with "
                 f"overwrite (--overwrite)."
             )
-    elif not overwrite:
+    elif not overwrite and not (workspace.path / UNFINISHED).exists():
         for path in (workspace.items_path, workspace.interactions_path, workspace.image_dir):
             if path.exists():
                 raise NegGenError(
-                    f"{path} exists, yet {workspace.path} is not a workspace: it is somebody "
-                    f"else's folder or an interrupted import; choose a new folder, or replace it "
-                    f"with overwrite (--overwrite)."
+                    f"{path} exists, yet {workspace.path} is not a workspace but somebody else's "
+                    f"folder; choose a new one, or replace it with overwrite (--overwrite)."
                 )
+    write_text(workspace.path / UNFINISHED, source)
     workspace.manifest_path.unlink(missing_ok=True)
     for stale in (workspace.features_dir, workspace.test_sets_dir, workspace.splits_dir):
         shutil.rmtree(stale, ignore_errors=True)
@@ -89,6 +92,7 @@ def save_dataset(
             "pictures": int(data.item_table["image"].count()),
         },
     )
+    (workspace.path / UNFINISHED).unlink()
     return True
 
 

@@ -1,18 +1,35 @@
 """From the raw text of an answer to a record, or to an ``InvalidAnswer`` that says what to mend.
 
 Answers are untrusted: whatever the text is, parsing either succeeds or raises ``InvalidAnswer``.
+This file is about form; what the texts mean is checked in ``screening``.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from neggen.generation.characters import CONTROL, clean, says_something, short
+from neggen.generation.json_objects import objects_in
 from neggen.generation.records import MASK, Answer, InvalidAnswer, Modality, Record, fill
+from neggen.generation.refusals import is_refusal
+from neggen.generation.screening import (
+    screen_copied,
+    screen_prose,
+    screen_replacement,
+    screen_together,
+)
+
+__all__ = [
+    "CONTROL",
+    "check_replacements",
+    "clean_description",
+    "parse_json",
+    "record_from_answer",
+    "split_marked",
+]
 
 LONGEST_DESCRIPTION = 1500
 """Characters; the prompts ask for a fifth of it."""
@@ -21,48 +38,42 @@ LONGEST_VALUE = 200
 MOST_SLOTS = 12
 
 _SLOT = re.compile(r"\[([^\[\]]*)\]")
-_THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
-# Strict about the verb: "Sorry, Wrong Number" and "I Can't Sleep" are films.
-_REFUSAL = re.compile(
-    r"\s*(?:(?:i['’]?m |i am )?(?:very |so )?sorry,? (?:but )?)?(?:unfortunately,? )?(?:as an ai\b"
-    r"|i(?: can['’]?t| cannot| won['’]?t| am unable to| am not able to|['’]m unable to)"
-    r" (?:help|assist|provide|describe|comply|fulfill|identify|see|view|process|do|answer)\b)",
-    re.IGNORECASE,
-)
-# Chat-template tokens such as <|im_end|>, invisible direction changes, and lone surrogates would
-# travel on into prompts, pages and files.
-CONTROL = re.compile(
-    r"<\||\|>|[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udfff]"
-)
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def parse_json(text: str, shape: type[Shape]) -> Shape:
-    """Read the first JSON object in ``text`` as ``shape``.
+    """Read the last JSON object in ``text`` that has the fields of ``shape``.
 
-    Servers that ignore the schema wrap it in prose, code fences or thinking; those are skipped.
+    Servers that ignore the schema wrap it in prose, code fences or thinking, and models repeat the
+    schema or an example before they answer; those are skipped.
 
     Raises:
-        InvalidAnswer: If there is no such object or it lacks a field.
+        InvalidAnswer: If there is no such object, or the thinking never ended.
     """
-    text = _THINKING.sub("", text)
-    start = text.find("{")
-    if start < 0 and _REFUSAL.match(text):
-        raise InvalidAnswer("refusal", f"The answer is a refusal: {_short(text)!r}.")
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text, max(start, 0))
-        return shape.model_validate(value)
-    except (ValueError, RecursionError) as error:
-        fields = ", ".join(shape.model_fields)
-        detail = ""
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            detail = f" ({'.'.join(str(part) for part in first['loc'])}: {first['msg']})"
+    text = text.rpartition("</think>")[2]
+    if re.match(r"\s*<think>", text):
         raise InvalidAnswer(
-            "not the JSON asked for",
-            f"The answer is not one JSON object with the fields {fields}{detail}.",
-        ) from None
+            "unfinished thinking",
+            "The answer ends in the middle of its thinking; think less and answer.",
+        )
+    objects, detail = objects_in(text)
+    answer: Shape | None = None
+    for value in objects:
+        try:
+            answer = shape.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            detail = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    if answer is not None:
+        return answer
+    if is_refusal(text[:LONGEST_DESCRIPTION].replace("’", "'").lstrip()):
+        raise InvalidAnswer("refusal", f"The answer is a refusal: {short(text.strip())!r}.")
+    fields = ", ".join(shape.model_fields)
+    raise InvalidAnswer(
+        "not the JSON asked for",
+        f"The answer is not one JSON object with the fields {fields}{detail and f' ({detail})'}.",
+    )
 
 
 def record_from_answer(
@@ -72,19 +83,29 @@ def record_from_answer(
 
     Raises:
         InvalidAnswer: If it has no slots, nested or unbalanced brackets, a wrong number of
-            replacements, an empty or unchanged one, control characters, too long a text, or is a
-            refusal.
+            replacements, too long a text, control characters, or a text or replacement that
+            means nothing (see ``screening``).
     """
     template, values = split_marked(answer.marked)
     replacements = check_replacements(values, answer.replacements)
+    description = fill(template, values)
+    negative = fill(template, replacements)
+    screen_copied(description, replacements)
+    for text in (description, negative):
+        if clean(text, LONGEST_DESCRIPTION) != text:
+            raise InvalidAnswer(
+                "control characters",
+                "An attribute or replacement begins with an accent; write it with its letter.",
+            )
+    screen_prose(negative, "The sentence with the replacements")
     return Record(
         item_id=item_id,
         modality=modality,
-        description=fill(template, values),
+        description=description,
         template=template,
         values=values,
         replacements=replacements,
-        negative=fill(template, replacements),
+        negative=negative,
         completion=completion,
     )
 
@@ -99,8 +120,8 @@ def split_marked(marked: str) -> tuple[str, tuple[str, ...]]:
         InvalidAnswer: See :func:`record_from_answer`.
     """
     # White space just inside a bracket belongs outside, or dropping the slot would join words.
-    moved = re.sub(r"\s+\]", "] ", re.sub(r"\[\s+", " [", marked))
-    marked = clean_description(moved)
+    marked = clean(marked, LONGEST_DESCRIPTION).replace("[ ", " [").replace(" ]", "] ")
+    marked = clean_description(marked)
     context = _SLOT.sub("", marked)
     if "[" in context or "]" in context:
         raise InvalidAnswer(
@@ -114,16 +135,17 @@ def split_marked(marked: str) -> tuple[str, tuple[str, ...]]:
     if len(values) > MOST_SLOTS:
         raise InvalidAnswer("too many slots", f"{len(values)} slots; mark at most {MOST_SLOTS}.")
     for value in values:
-        if not value:
+        if not says_something(value):
             raise InvalidAnswer("empty slot", "A pair of square brackets is empty.")
         if value == "MASK":
             raise InvalidAnswer("empty slot", "A slot reads MASK; write the attribute's own value.")
         if len(value) > LONGEST_VALUE:
             raise InvalidAnswer(
                 "too long",
-                f"An attribute is longer than {LONGEST_VALUE} characters: {_short(value)!r}.",
+                f"An attribute is longer than {LONGEST_VALUE} characters: {short(value)!r}.",
             )
-    if not any(character.isalnum() for character in context):
+        screen_prose(value, "An attribute")
+    if not says_something(context):
         raise InvalidAnswer("no context", "Nothing is left outside the brackets; mark less.")
     return _SLOT.sub(MASK, marked), values
 
@@ -140,24 +162,21 @@ def check_replacements(values: tuple[str, ...], replacements: tuple[str, ...]) -
             f"{len(values)} attributes are marked, but there are {len(replacements)} replacements; "
             "give exactly one for each, in the same order.",
         )
-    cleaned = tuple(_clean(replacement) for replacement in replacements)
+    cleaned = tuple(clean(replacement, LONGEST_VALUE) for replacement in replacements)
     for value, replacement in zip(values, cleaned, strict=True):
-        if not replacement:
-            raise InvalidAnswer("empty replacement", f"The replacement of {value!r} is empty.")
-        if replacement.casefold() == value.casefold():
-            raise InvalidAnswer(
-                "unchanged replacement", f"The replacement of {value!r} is the same value."
-            )
         if "[" in replacement or "]" in replacement:
             raise InvalidAnswer(
                 "nested or unbalanced brackets",
-                f"The replacement {_short(replacement)!r} holds square brackets; leave them out.",
+                f"The replacement {short(replacement)!r} holds square brackets; leave them out.",
             )
         if len(replacement) > LONGEST_VALUE:
             raise InvalidAnswer(
                 "too long",
-                f"A replacement has over {LONGEST_VALUE} characters: {_short(replacement)!r}.",
+                f"A replacement has over {LONGEST_VALUE} characters: {short(replacement)!r}.",
             )
+        screen_prose(replacement, "A replacement")
+        screen_replacement(value, replacement)
+    screen_together(values, cleaned)
     return cleaned
 
 
@@ -165,30 +184,20 @@ def clean_description(text: str) -> str:
     """Return ``text`` on one line, in NFC.
 
     Raises:
-        InvalidAnswer: If it is empty, over-long, a refusal, or holds control characters.
+        InvalidAnswer: If it is empty, over-long, no natural description, or holds control
+            characters.
     """
-    text = _clean(text)
-    if not text:
+    text = clean(text, LONGEST_DESCRIPTION)
+    if not says_something(text):
         raise InvalidAnswer("empty description", "The description is empty.")
     if len(text) > LONGEST_DESCRIPTION:
         raise InvalidAnswer(
             "too long",
             f"The description has {len(text)} characters; stay under {LONGEST_DESCRIPTION}.",
         )
-    if _REFUSAL.match(text):
-        raise InvalidAnswer("refusal", f"The description is a refusal: {_short(text)!r}.")
+    screen_prose(_without_brackets(text), "The description")
     return text
 
 
-def _clean(text: str) -> str:
-    text = " ".join(unicodedata.normalize("NFC", text).split())
-    if CONTROL.search(text):
-        raise InvalidAnswer(
-            "control characters",
-            "The answer holds control characters or chat tokens; leave them out.",
-        )
-    return text
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _without_brackets(text: str) -> str:
+    return _SLOT.sub(r"\1", text)

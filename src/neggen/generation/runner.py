@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from neggen.errors import NegGenError
@@ -14,6 +14,27 @@ from neggen.generation.ordered import InOrder
 from neggen.generation.pipeline import Reply, Rules, Screen, make_records
 from neggen.generation.records import InvalidAnswer, Modality, Record
 from neggen.generation.requests import Completion, ItemInput, Request, Usage
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A question without an answer.
+
+    Attributes:
+        key: under which its answer is to be kept.
+        unit: the unit that it belongs to.
+        request: the question.
+        attempts: how often an invalid answer to it may be asked for, in all.
+    """
+
+    key: str
+    unit: Unit
+    request: Request
+    attempts: int
+
+
+LookAhead = Callable[[Pending], Awaitable[None]]
+"""Takes note of a question; raises ``RequestFailed`` if it cannot be asked."""
 
 
 @dataclass
@@ -28,7 +49,8 @@ class ModalitySummary:
         valid: items with a record.
         records: records made.
         failed: items without all their records, counted by reason.
-        waiting: items whose questions are not all answered, since the run stopped before.
+        waiting: items whose questions are not all answered, since the run stopped before or a
+            batch works on them.
         usage: tokens of the answers asked for in this run.
         cost: US dollars of this run, failed tries included; None where no price is known.
     """
@@ -74,6 +96,7 @@ class Runner:
         retry_failed: whether items that failed in an earlier run are tried again.
         counts: what happened so far, by modality.
         item_done: called after every item.
+        look_ahead: gets the questions instead of the backend; nothing is asked or claimed then.
         stopped: why nothing is asked any more, though the run goes on with known answers.
     """
 
@@ -85,6 +108,7 @@ class Runner:
     retry_failed: bool
     counts: dict[Modality, ModalitySummary]
     item_done: Callable[[], None]
+    look_ahead: LookAhead | None = None
     stopped: str | None = None
     _ending: bool = False
 
@@ -104,6 +128,7 @@ class Runner:
         Raises:
             NegGenError: The first that a backend or the journal raises.
         """
+        self._ending = False
         queue, ordered = enumerate(items), InOrder(write)
         workers = [asyncio.create_task(self._work(queue, ordered)) for _ in range(concurrency)]
         try:
@@ -178,7 +203,7 @@ class _OneItem:
         return made
 
     async def _finish(self, failure: Failure | None) -> None:
-        known = self.dead is not None or (self.made and failure is None)
+        known = self.made if failure is None else self.dead is not None
         if self.claimed or not known:
             await self.journal.finish(self.unit, failure)
 
@@ -189,9 +214,13 @@ class _OneItem:
             if request.attempt > self.attempts:
                 return None
             self._may_ask()
+            if self.runner.look_ahead is not None:
+                await self.runner.look_ahead(Pending(key, self.unit, request, self.attempts))
+                raise Deferred
             if not self.claimed:
-                await self.journal.claim(self.unit)
-                self.claimed = True
+                self.claimed = await self.journal.claim(self.unit)
+                if not self.claimed:
+                    raise Deferred
                 known = self.journal.lookup(key)  # whoever had the claim may have asked
         if known is not None:
             self.counts.count_reused()

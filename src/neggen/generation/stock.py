@@ -1,33 +1,57 @@
-"""Stock answers: replacements that a model gives to nearly anything."""
+"""Stock replacements: phrases that one catalogue's records put in the place of almost anything."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from neggen.generation.pipeline import Screen
-from neggen.generation.records import InvalidAnswer, Record
+LEAST_ITEMS = 10
+LEAST_SHARE = 0.02
+"""Of a modality's items; a phrase used for fewer is no habit."""
+LEAST_REPLACED = 20
+"""Different values it replaces. A real value replaces others of its own kind, and those are few:
+at most 14 for phrases this frequent, in three catalogues completed with their own values."""
+TIMES_A_VALUE = 5
+"""How many more items have it as a replacement than as their own value: in a catalogue of colors
+"blue" replaces many, and describes many too."""
 
-Stock = frozenset[tuple[str, str]]
-"""(modality, replacement in lower case)."""
 
+def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[str, str]]:
+    """Return the (modality, replacement) that say nothing because they stand for everything.
 
-def stock_replacements(records: pl.LazyFrame) -> Stock:
-    """Return the replacements that are given for far too many items."""
-    return frozenset()
+    A replacement is stock if it is used for at least ``max(10, 2 %)`` of the items of a modality,
+    in the place of at least 20 different values, and for 5 times as many items as it is a value of.
+    So a catalogue of fewer than about 20 items has none.
 
+    Args:
+        records: with ``item_id``, ``modality``, ``values`` and ``replacements``; several
+            completions of an item count once.
 
-def without_stock(stock: Stock, screen: Screen | None) -> Screen:
-    """Return a screen that also refuses replacements in ``stock``."""
-
-    def judge(record: Record) -> None:
-        for replacement in record.replacements:
-            if (record.modality, replacement.casefold()) in stock:
-                raise InvalidAnswer(
-                    "stock answer",
-                    f"The replacement {replacement!r} was given for many other items; give one "
-                    "that is made for this item.",
-                )
-        if screen is not None:
-            screen(record)
-
-    return judge
+    Returns:
+        Replacements in lower case, ``str.to_lowercase`` of polars.
+    """
+    slots = (
+        records.lazy()
+        .select("item_id", "modality", "values", "replacements")
+        .explode("values", "replacements")
+        .with_columns(pl.col("values", "replacements").str.to_lowercase())
+    )
+    items = slots.group_by("modality").agg(of=pl.col("item_id").n_unique())
+    described = slots.group_by("modality", pl.col("values").alias("replacements")).agg(
+        own=pl.col("item_id").n_unique()
+    )
+    stock = (
+        slots.group_by("modality", "replacements")
+        .agg(used=pl.col("item_id").n_unique(), replaced=pl.col("values").n_unique())
+        .join(items, on="modality")
+        .join(described, on=["modality", "replacements"], how="left")
+        .filter(
+            pl.col("replacements").is_not_null(),
+            pl.col("used") >= LEAST_ITEMS,
+            pl.col("used") >= LEAST_SHARE * pl.col("of"),
+            pl.col("replaced") >= LEAST_REPLACED,
+            pl.col("used") >= TIMES_A_VALUE * pl.col("own").fill_null(0),
+        )
+        .select("modality", "replacements")
+        .collect()
+    )
+    return frozenset(stock.iter_rows())

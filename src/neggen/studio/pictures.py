@@ -6,8 +6,8 @@ import base64
 import io
 
 from neggen.data.dataset import Dataset
+from neggen.data.picture import UnreadablePicture, open_picture
 from neggen.generation.inputs import read_picture
-from neggen.generation.picture import UnreadablePicture, open_picture
 
 LARGE, SMALL = 220, 150
 """Longest sides in pixels, for cards and for lists."""

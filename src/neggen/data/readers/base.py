@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from neggen.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from neggen.data.download import Downloads
 
 NAMED_IN_NOTE = 5
 
@@ -24,6 +27,8 @@ class ReadOptions:
         item_column: name of the item column.
         image_column: name of the column of picture paths.
         drop_unknown: drop interactions whose item has no row instead of refusing them.
+        downloads: how to download the pictures whose web addresses the column holds; without it,
+            they are masked.
     """
 
     interactions: Path | None = None
@@ -33,6 +38,7 @@ class ReadOptions:
     item_column: str = "item_id"
     image_column: str = "image"
     drop_unknown: bool = False
+    downloads: Downloads | None = None
 
 
 class Reader(Protocol):

@@ -37,10 +37,11 @@ class MMRecReader:
             NegGenError: For ids that are not whole numbers, labels other than 0, 1 and 2, or
                 features that do not fit the items.
         """
-        if options.interactions or options.items or options.images:
+        if options.interactions or options.items or options.images or options.downloads:
             raise NegGenError(
-                f"{path} is an MMRec source, which --interactions, --items and --images do not "
-                f"apply to; leave them out, or write the .inter file as interactions.tsv."
+                f"{path} is an MMRec source, which --interactions, --items, --images and "
+                f"--download-images do not apply to; leave them out, or write the .inter file as "
+                f"interactions.tsv."
             )
         log_path = _inter_file(path)
         log = read_delimited(log_path, "\t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -34,13 +35,23 @@ class TablesReader:
         if log_path is None:
             raise NegGenError(f"{path} has no interactions.*; name it with --interactions.")
         items_path = options.items or (_only(path, "items") if path.is_dir() else None)
+        log = read_table(log_path)
         items = None if items_path is None else read_table(items_path)
-        images = options.images
-        if items is not None and items_path is not None and images is None:
+        images, notes = options.images, tuple[str, ...]()
+        if options.downloads is not None:
+            if items is None:
+                raise NegGenError(
+                    f"{path} has no items.* with the pictures to download; name it with --items."
+                )
+            from neggen.data.download import download_images
+
+            items, notes = download_images(items, options.image_column, options.downloads)
+            images = options.downloads.folder
+        elif items is not None and items_path is not None and images is None:
             images = _image_dir(items, options.image_column, items_path.parent)
         items_name = "The items" if items_path is None else f"The items in {items_path}"
         data = Dataset.from_frames(
-            read_table(log_path),
+            log,
             items,
             images,
             user_column=options.user_column,
@@ -49,6 +60,7 @@ class TablesReader:
             drop_unknown=options.drop_unknown,
             names=(f"The interactions in {log_path}", items_name),
         )
+        data = data.replace(notes=notes + data.notes)
         if path.is_file():
             return data
         used = {_entry(path, file) for file in (log_path, items_path) if file is not None}
@@ -73,7 +85,10 @@ def _image_dir(items: pl.DataFrame, column: str, folder: Path) -> Path | None:
         return None
     within = folder / "images"
     names = items[column].drop_nulls()
-    if within.is_dir() and not any((folder / name).is_file() for name in names):
+    if within.is_dir() and not any(
+        os.path.isfile(folder / name)  # noqa: PTH113 (which raises for a very long name)
+        for name in names
+    ):
         return within
     return folder
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from neggen.data.dataset import Dataset
+from neggen.data.picture import UnreadablePicture, open_picture
 from neggen.generation.catalogue.affinity import co_consumption_lift
 from neggen.generation.catalogue.attributes import Found, collect_attributes
 from neggen.generation.catalogue.contrast import Contrasts
@@ -15,7 +16,6 @@ from neggen.generation.catalogue.pictures import Measures, measure
 from neggen.generation.catalogue.scene import SENTENCES, in_words
 from neggen.generation.catalogue.substitutes import substitutes
 from neggen.generation.inputs import describable, read_picture
-from neggen.generation.picture import UnreadablePicture, open_picture
 from neggen.generation.records import Answer
 
 SLOTS = 4

@@ -28,6 +28,9 @@ LEAST_COLLOCATION = 8.0
 
 _MARKUP = re.compile(r"<[^<>]{1,200}>|\{[^{}]*\}")  # tags, and what they leave of style sheets
 _WORD = re.compile(r"[^\W_](?:[\w'’&+-]*\w)?")
+_CONTRACTION = re.compile(
+    r"n['’]t$|^(?:he|she|it|that|there|who|what|let|here)['’]s$|['’](?:re|ve|ll|d|m)$"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
 
 
@@ -157,7 +160,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _says_something(word: str) -> bool:
-    if word in STOPWORDS:
+    if word in STOPWORDS or _CONTRACTION.search(word):
         return False
     if word.isdigit():
         return len(word) == 4 and word[:2] in ("18", "19", "20")  # a year

@@ -18,7 +18,8 @@ LEAST_SIMILAR = 0.4
 MOST_SHARED = 0.1
 """Phrases that share this share of their items go together; they are no alternatives."""
 
-_ENDINGS = ("ing", "ed", "ly", "ous", "ful", "ic", "al", "ss", "s")
+_ENDINGS = ("ing", "ed", "ly", "ous", "ful", "ic", "al", "'s", "s'", "ss", "s")
+_PLURALS_WITHOUT_S = frozenset({"children", "feet", "men", "people", "police", "teeth", "women"})
 
 
 def substitutes(attributes: Attributes, per_item: list[list[Run]]) -> list[NDArray[np.int64]]:
@@ -102,6 +103,9 @@ def _counts(
 
 def _ending(text: str) -> str:
     """A rough word class: two words that end alike tend to fit the same sentence."""
+    text = text.replace("’", "'")
     if text[-1].isdigit():
         return "digit"
+    if text.rpartition(" ")[2] in _PLURALS_WITHOUT_S:
+        return "s"
     return next((ending for ending in _ENDINGS if text.endswith(ending)), "")
