@@ -20,6 +20,7 @@ ROOMS = [
     ("training",),
     ("models",),
     ("recipe", "runs"),
+    ("quality",),
     ("studio",),
     ("cli",),
 ]

@@ -163,6 +163,9 @@ class NegGenConfig(TrainConfig):
     )
     """Candidates for λ, the share of the causal score, relative to the spread of the base score.
     Validation picks one; 0 is the base recommender alone."""
+    filter_false_negatives: bool = True
+    """Whether negatives that describe what the item's own users like are left out; see
+    :mod:`neggen.negatives.false_negatives`."""
     alpha: float = Field(0.01, ge=0)
     """Weight of the alignment loss L_align."""
     beta: float = Field(0.0, ge=0)

@@ -23,6 +23,7 @@ from neggen.models.causal import CausalModule
 from neggen.models.factors import FactorModel
 from neggen.models.graph import csr_tensor
 from neggen.models.lightgcn import LightGCN
+from neggen.negatives.false_negatives import false_negatives, without
 from neggen.training.loop import Batch, Measure, Trainable, seeded
 from neggen.training.losses import info_nce
 
@@ -194,6 +195,10 @@ class NegGen(FactorModel):
             self.history |= base.history
         else:
             _check_base(base, data)
+        if self.config.filter_false_negatives:
+            assert data.vectors is not None
+            false = false_negatives(data.train, data.vectors)
+            data = data.replace(vectors=without(data.vectors, false))
         module = NegGenModule(data, base, self.config)
         self._learn(module, data, context, depends_on=module.content_hash)
 

@@ -1,0 +1,1 @@
+"""How good the generated negatives are: measures by record, by modality and for the workspace."""
