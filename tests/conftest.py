@@ -12,8 +12,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import asyncio
 import hashlib
 import json
+import runpy
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,9 @@ from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.run import generate, read_records
+from neggen.generation.record_files import read_records
+from neggen.generation.run import generate
+from neggen.testing.serving import serve_in_thread
 from neggen.workspace import Workspace
 
 torch.set_num_threads(1)
@@ -59,9 +61,12 @@ def say(answer: Any, status: int = 200) -> tuple[int, Any]:
 
 @dataclass
 class ChatServer:
-    """Logs every call; ``reply`` decides what it says to the n-th (from 0)."""
+    """Logs every call; ``reply`` decides what it says to the n-th (from 0).
 
-    reply: Callable[[int, dict[str, Any]], tuple[int, Any]] = lambda number, body: say(GOOD)
+    That is a status and JSON, or else an async function from the request to the whole response.
+    """
+
+    reply: Callable[[int, dict[str, Any]], Any] = lambda number, body: say(GOOD)
     delay: float = 0.0
     calls: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
@@ -70,14 +75,17 @@ class ChatServer:
     say = staticmethod(say)
     good = GOOD
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         number = len(self.calls)
         body = await request.json()
         self.calls.append(body)
         self.authorizations.append(request.headers.get("Authorization", ""))
         await asyncio.sleep(self.delay)
-        status, answer = self.reply(number, body)
+        replied = self.reply(number, body)
         self.answered += 1
+        if callable(replied):
+            return await replied(request)
+        status, answer = replied
         return web.json_response(answer, status=status, headers={"retry-after-ms": "5"})
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -92,33 +100,20 @@ class ChatServer:
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
     chat = ChatServer()
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
+    app = web.Application(client_max_size=16 * 2**20)
+    app.router.add_post("/v1/chat/completions", chat.handle)
+    app.router.add_get("/v1/models", chat.list_models)
+    with serve_in_thread(app) as address:
+        chat.url = f"{address}/v1"
+        yield chat
 
-    async def serve() -> web.AppRunner:
-        app = web.Application(client_max_size=16 * 2**20)
-        app.router.add_post("/v1/chat/completions", chat.handle)
-        app.router.add_get("/v1/models", chat.list_models)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        chat.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
 
-    def work() -> None:
-        runner = loop.run_until_complete(serve())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(5)
-    yield chat
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random vision-language model, not to be changed."""
+    make = runpy.run_path(str(Path(__file__).parent / "standins" / "tiny_model.py"))
+    folder: Path = make["make_vision_model"](tmp_path_factory.mktemp("models") / "tiny")
+    return folder
 
 
 class WordEncoder:

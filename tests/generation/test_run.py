@@ -283,6 +283,14 @@ def test_a_stop_is_no_error_and_known_answers_still_become_records(
     assert len(read_records(workspace.records_path)) == 9
 
 
+def test_what_failed_tries_cost_before_a_stop_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    summary = generate(workspace, catalogue(3), Stopping(1, Stop("enough", 0.25)), concurrency=1)
+    assert summary.cost == 0.75
+    with sqlite3.connect(workspace.journal_path) as file:
+        assert file.execute("SELECT total(cost), count(cost) FROM units").fetchone() == (0.25, 1)
+
+
 def test_what_is_in_flight_when_an_error_ends_the_run_is_kept(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import polars as pl
 
@@ -21,11 +21,12 @@ from neggen.generation.journal import Journal
 from neggen.generation.pipeline import Rules, Screen, check_plan
 from neggen.generation.prompts import Prompts, load_prompts
 from neggen.generation.record_files import read_records, written
-from neggen.generation.records import Modality
+from neggen.generation.records import InvalidAnswer, Modality, Record
 from neggen.generation.requests import Plan
-from neggen.generation.runner import ModalitySummary, Runner
-from neggen.generation.stock import without_stock
+from neggen.generation.runner import LookAhead, ModalitySummary, Runner
 from neggen.workspace import Workspace
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -102,7 +103,7 @@ def generate(
     Raises:
         NegGenError: If the journal or the backend cannot be used.
     """
-    return _run(_generate(workspace, data, backend, **options))
+    return run_to_end(_generate(workspace, data, backend, **options))
 
 
 def generate_records(data: Dataset, backend: Backend, **options: Unpack[Options]) -> pl.DataFrame:
@@ -120,34 +121,95 @@ def generate_records(data: Dataset, backend: Backend, **options: Unpack[Options]
         return read_records(workspace.records_path)
 
 
-def _run(job: Coroutine[Any, Any, GenerationSummary]) -> GenerationSummary:
+async def look_ahead(
+    journal: Journal,
+    data: Dataset,
+    backend: Backend,
+    note: LookAhead,
+    **options: Unpack[Options],
+) -> GenerationSummary:
+    """Work through a catalogue with known answers; the question a side stops at goes to ``note``.
+
+    Nothing is asked, claimed or written but what becomes of sides without a question.
+
+    Args:
+        journal: where answers are looked up.
+        data: the catalogue.
+        backend: who would answer; it is not closed.
+        note: takes the questions, several at once.
+        options: see :class:`Options`.
+
+    Raises:
+        NegGenError: If an option or the journal cannot be used.
+    """
+    run = _Run.prepare(data, backend, **options)
+    runner = run.runner(journal, note)
+    await runner.run(item_inputs(data, run.sides), lambda records: None, run.workers)
+    return run.summary
+
+
+def run_to_end(job: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in an event loop of its own, also within a notebook, which has one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(job)
-    # A notebook already runs a loop in this thread.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, job).result()
 
 
 async def _generate(
-    workspace: Workspace,
-    data: Dataset,
-    backend: Backend,
-    *,
-    plan: Plan = "fused",
-    modalities: Sequence[str] | None = None,
-    completions: int = 1,
-    attempts: int = 3,
-    concurrency: int = 16,
-    prompts: Prompts | None = None,
-    screen: Screen | None = None,
-    retry_failed: bool = False,
-    on_progress: Callable[[GenerationSummary], None] | None = None,
+    workspace: Workspace, data: Dataset, backend: Backend, **options: Unpack[Options]
 ) -> GenerationSummary:
-    numbers = {"concurrency": concurrency, "attempts": attempts, "completions": completions}
     async with AsyncExitStack() as open_things:
         open_things.push_async_callback(backend.close)
+        run = _Run.prepare(data, backend, **options)
+        journal = await open_things.enter_async_context(Journal(workspace.journal_path))
+        runner, summary = run.runner(journal), run.summary
+        stock: frozenset[tuple[str, str]] = frozenset()
+        while True:
+            with written(workspace.records_path, run.generator, data.item_ids) as records:
+                await runner.run(item_inputs(data, run.sides), records.add, run.workers)
+                found = frozenset() if backend.finished else records.stock() - stock
+            summary.stopped = runner.stopped
+            if not found or summary.stopped is not None:
+                return summary
+            stock |= found
+            runner.go_over_again(_without_stock(stock, run.rules.screen))
+            summary.done = 0
+
+
+@dataclass
+class _Run:
+    """One run with its options checked."""
+
+    rules: Rules
+    backend: Backend
+    generator: str
+    sides: dict[Modality, list[int]]
+    attempts: int
+    retry_failed: bool
+    concurrency: int
+    on_progress: Callable[[GenerationSummary], None] | None
+    summary: GenerationSummary
+
+    @classmethod
+    def prepare(
+        cls,
+        data: Dataset,
+        backend: Backend,
+        *,
+        plan: Plan = "fused",
+        modalities: Sequence[str] | None = None,
+        completions: int = 1,
+        attempts: int = 3,
+        concurrency: int = 16,
+        prompts: Prompts | None = None,
+        screen: Screen | None = None,
+        retry_failed: bool = False,
+        on_progress: Callable[[GenerationSummary], None] | None = None,
+    ) -> _Run:
+        numbers = {"concurrency": concurrency, "attempts": attempts, "completions": completions}
         for name, value in numbers.items():
             if value < 1:
                 raise NegGenError(f"{name} must be at least 1, but is {value}.")
@@ -160,35 +222,48 @@ async def _generate(
         )
         check_plan(plan, backend)
         sides = describable_sides(data, modalities)
-        journal = await open_things.enter_async_context(Journal(workspace.journal_path))
         generator = backend.name if backend.model is None else f"{backend.name}: {backend.model}"
+        # What only knows finished answers would say the same again.
+        attempts = 1 if backend.finished else attempts
         summary = GenerationSummary(
             generator, {name: ModalitySummary(items=len(ids)) for name, ids in sides.items()}
         )
+        return cls(
+            rules, backend, generator, sides, attempts, retry_failed, concurrency, on_progress,
+            summary,
+        )  # fmt: skip
+
+    @property
+    def workers(self) -> int:
+        return min(self.concurrency, self.summary.total)
+
+    def runner(self, journal: Journal, note: LookAhead | None = None) -> Runner:
         started = time.perf_counter()
 
         def item_done() -> None:
-            summary.done += 1
-            summary.seconds = time.perf_counter() - started
-            if on_progress is not None:
-                on_progress(summary)
+            self.summary.done += 1
+            self.summary.seconds = time.perf_counter() - started
+            if self.on_progress is not None:
+                self.on_progress(self.summary)
 
-        # What only knows finished answers would say the same again.
-        attempts = 1 if backend.finished else attempts
-        runner = Runner(
-            rules, backend, generator, journal, attempts, retry_failed, summary.modalities,
-            item_done,
+        return Runner(
+            self.rules, self.backend, self.generator, journal, self.attempts, self.retry_failed,
+            self.summary.modalities, item_done, note,
         )  # fmt: skip
-        workers = min(concurrency, summary.total)
-        path = workspace.records_path
-        stock: frozenset[tuple[str, str]] = frozenset()
-        while True:
-            with written(path, generator, data.item_ids) as records:
-                await runner.run(item_inputs(data, sides), records.add, workers)
-                found = frozenset() if backend.finished else records.stock() - stock
-            summary.stopped = runner.stopped
-            if not found or summary.stopped is not None:
-                return summary
-            stock |= found
-            runner.go_over_again(without_stock(stock, screen))
-            summary.done = 0
+
+
+def _without_stock(stock: frozenset[tuple[str, str]], screen: Screen | None) -> Screen:
+    """Return a screen that also refuses replacements in ``stock``."""
+
+    def judge(record: Record) -> None:
+        for replacement in record.replacements:
+            if (record.modality, replacement.lower()) in stock:
+                raise InvalidAnswer(
+                    "stock answer",
+                    f"The replacement {replacement!r} was given for many other items; give one "
+                    "that is made for this item.",
+                )
+        if screen is not None:
+            screen(record)
+
+    return judge

@@ -185,11 +185,13 @@ class _OneItem:
             async for record in make_records(self.item, self.runner.rules, self):
                 made.append(record)
         except (Stop, Deferred) as reason:
+            cost = reason.cost if isinstance(reason, Stop) else None
             if isinstance(reason, Stop):
                 self.runner.stopped = str(reason)
             self.counts.waiting += 1
+            self.counts.add_cost(cost)
             if self.claimed:
-                await self.journal.release(self.unit)
+                await self.journal.release(self.unit, cost)
         except (InvalidAnswer, RequestFailed) as error:
             cost = error.cost if isinstance(error, RequestFailed) else None
             self.counts.add_cost(cost)

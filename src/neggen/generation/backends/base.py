@@ -30,7 +30,14 @@ class Stop(Exception):
     """No further request may be sent, though nothing went wrong; the message is the reason.
 
     What is in flight still counts, and records are written of what there is.
+
+    Attributes:
+        cost: US dollars that failed tries of this request may have been billed; None if none were.
     """
+
+    def __init__(self, reason: str, cost: float | None = None) -> None:
+        super().__init__(reason)
+        self.cost = cost
 
 
 class Deferred(Exception):

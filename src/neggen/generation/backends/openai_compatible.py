@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import RequestFailed
-from neggen.generation.picture import UnreadablePicture, picture_data_uri
+from neggen.generation.backends.base import RequestFailed, Stop
+from neggen.generation.backends.budget import Budget, Prices, TokenBound
+from neggen.generation.backends.chat import chat_messages
+from neggen.generation.backends.dialect import Complaint, Dialect
+from neggen.generation.backends.replies import Outcome, hopeless, read_reply
+from neggen.generation.backends.wire import KEY_VARIABLE, Reply, Wire
+from neggen.generation.pacing.backoff import wait_before
+from neggen.generation.pacing.breaker import Breaker
+from neggen.generation.pacing.gate import Gate
 from neggen.generation.requests import Completion, Request, Usage
 
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionMessageParam
-
-KEY_VARIABLE = "OPENAI_API_KEY"
 OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_SIDE = 768
 """Pixels of a picture's longer side as sent: a bound on both traffic and image tokens."""
@@ -25,8 +30,11 @@ class OpenAICompatibleBackend:
     """Asks a chat-completions server, with the answer's JSON schema in ``response_format``.
 
     The key comes from the environment variable ``OPENAI_API_KEY`` only; a server of one's own that
-    needs none gets a dummy. Time-outs, 429 and 5xx are tried again by the client, which honors
-    ``retry-after``.
+    needs none gets a dummy. What may pass is tried again: time-outs, cut connections, half
+    answers, 408, 409, 429 and 5xx. Options that the server refuses are left out from then on.
+
+    Attributes:
+        dialect: the options that the server has not refused so far.
     """
 
     name = "openai-compatible"
@@ -40,30 +48,44 @@ class OpenAICompatibleBackend:
         temperature: float = 0.7,
         max_tokens: int = 1024,
         timeout: float = 120.0,
-        max_retries: int = 4,
+        max_retries: int = 6,
+        concurrency: int = 256,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        prices: Prices | None = None,
+        budget: Budget | None = None,
+        patience: float = 600.0,
     ) -> None:
-        """Prepare a client; nothing is sent yet.
+        """Prepare; nothing is sent yet.
 
         Args:
             base_url: address of the API, such as ``http://localhost:8000/v1``.
             model: the model's id there.
-            temperature: of the sampling.
+            temperature: of the sampling, unless the server refuses to be told.
             max_tokens: longest answer, thinking included.
             timeout: seconds until one try is given up.
-            max_retries: further tries after a time-out, 429 or 5xx.
+            max_retries: further tries after one that failed for a passing reason.
+            concurrency: most requests in flight; fewer while the server complains.
+            requests_per_minute: most requests sent in a minute; None for no limit.
+            tokens_per_minute: most tokens, of prompts and answers; None for no limit.
+            prices: of the model; without them no cost is known.
+            budget: what may be spent; needs ``prices``.
+            patience: seconds after which a server that does not answer any request ends the run.
 
         Raises:
-            NegGenError: If ``base_url`` is not an http(s) address.
+            NegGenError: If ``base_url``, the key or a number cannot be used.
         """
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
-        if not base_url.startswith(("http://", "https://")):
-            raise NegGenError(
-                f"The base URL '{base_url}' should start with http:// or https://, such as "
-                "http://localhost:8000/v1."
-            )
-        self.base_url = base_url
+        _check_numbers(
+            max_tokens=max_tokens, timeout=timeout, concurrency=concurrency, patience=patience,
+            requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
+        )  # fmt: skip
+        for name, number in (("temperature", temperature), ("max_retries", max_retries)):
+            if not (math.isfinite(number) and number >= 0):
+                raise NegGenError(f"{name} must not be negative, but is {number}.")
+        if budget is not None and prices is None:
+            raise NegGenError("A budget needs the prices of the model's input and output tokens.")
         self.model = model
+        self.dialect = Dialect()
         # Without the address: the same model may move to another server.
         self.parameters: Mapping[str, Any] = {
             "temperature": temperature,
@@ -72,87 +94,113 @@ class OpenAICompatibleBackend:
         }
         self._temperature = temperature
         self._max_tokens = max_tokens
-        self._client = AsyncOpenAI(
-            base_url=base_url,
-            api_key=os.environ.get(KEY_VARIABLE) or "none",
-            timeout=timeout,
-            max_retries=max_retries,
-            http_client=DefaultAioHttpClient(),
+        self._max_retries = max_retries
+        self._bound = TokenBound(max_tokens)
+        self._prices = prices
+        self._budget = budget
+        self._wire = Wire(base_url, timeout)
+        self._gate = Gate(
+            Breaker(self._wire.address, patience=patience),
+            concurrency=concurrency,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
         )
+        self._reached = False
+        self._error = ""  # that ended the run, for the requests still on their way
+        self._over = asyncio.Event()
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see ``Backend``."""
-        import httpx2
-        import openai
-
-        content: list[Any] = [{"type": "text", "text": request.user}]
-        if request.image is not None:
+        messages = await chat_messages(request, LONGEST_SIDE)
+        cost = 0.0
+        failures = 0
+        while True:
             try:
-                uri = await asyncio.to_thread(picture_data_uri, request.image, LONGEST_SIDE)
-            except UnreadablePicture as error:
-                raise RequestFailed(
-                    "unreadable picture", f"The picture is unusable: {error}."
-                ) from None
-            content.append({"type": "image_url", "image_url": {"url": uri}})
-        messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": request.system},
-            {"role": "user", "content": content},
-        ]
-        try:
-            response = await self._client.chat.completions.create(
-                model=self.model,
-                messages=messages,
-                temperature=self._temperature,
-                max_tokens=self._max_tokens,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {
-                        "name": request.step,
-                        "schema": dict(request.schema),
-                        "strict": True,
-                    },
-                },
-            )
-        except openai.APIConnectionError as error:
-            # The aiohttp transport reports a refused connection as a ConnectTimeout.
-            unreachable = isinstance(error.__cause__, httpx2.ConnectTimeout)
-            if isinstance(error, openai.APITimeoutError) and not unreachable:
-                raise RequestFailed("timeout", f"{self.base_url} did not answer in time.") from None
-            raise NegGenError(
-                f"The server {self.base_url} cannot be reached ({error.__cause__ or error}); check "
-                "the address and that it runs. Answers so far are kept: run the same command again."
-            ) from None
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise NegGenError(
-                f"The server {self.base_url} refused the key (HTTP {error.status_code}); set the "
-                f"environment variable {KEY_VARIABLE} to a valid one."
-            ) from None
-        except openai.NotFoundError:
-            raise NegGenError(
-                f"The server {self.base_url} has no model '{self.model}' (HTTP 404); check "
-                "its name, and that the base URL ends as the server wants it, often in /v1."
-            ) from None
-        except openai.APIStatusError as error:
-            raise RequestFailed(
-                f"http {error.status_code}", f"The server answered: {str(error)[:500]}."
-            ) from None
-        except openai.OpenAIError as error:
-            raise RequestFailed("not a completion", f"{str(error)[:500]}.") from None
-        choices = response.choices or []
-        text = (choices[0].message.content or "") if choices else ""
-        if not text:
-            # Nothing came that is worth keeping, so the next run may ask again.
-            finish = choices[0].finish_reason if choices else "no choices"
-            raise RequestFailed("no text", f"The server sent no text (finish reason: {finish}).")
-        usage = response.usage
-        return Completion(
-            text,
-            Usage(usage.prompt_tokens, usage.completion_tokens) if usage is not None else Usage(),
-        )
+                tried = await self._try(request, messages)
+            except Stop as stop:
+                raise Stop(str(stop), cost or None) from None
+            except NegGenError as error:
+                self._error = str(error)
+                self._over.set()
+                raise
+            cost += tried.cost
+            known_cost = None if self._prices is None else cost
+            outcome = tried.outcome
+            if outcome.text is not None:
+                return Completion(outcome.text, outcome.usage or Usage(), known_cost)
+            if outcome.complaint is not None and self._step_down(tried.dialect, outcome.complaint):
+                continue
+            # A probe that finds nobody says nothing about this request.
+            failures += not (tried.probe and outcome.kind == "unreachable")
+            if not outcome.again or failures > self._max_retries:
+                tries = f" (the last of {failures} tries)" if failures > 1 else ""
+                raise RequestFailed(outcome.kind, f"{outcome.reason}{tries}", known_cost)
+            await self._pause(wait_before(max(failures, 1), outcome.wait))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._wire.close()
+
+    async def _try(self, request: Request, messages: list[dict[str, Any]]) -> _Try:
+        bound = self._bound.of(request)
+        async with self._gate.turn(bound.prompt_tokens + bound.completion_tokens) as turn:
+            if self._over.is_set():
+                raise NegGenError(self._error)
+            # Zero where no price is known, and then nobody looks at it.
+            most = 0.0 if self._prices is None else self._prices.of(self._bound.of(request))
+            if self._budget is not None:
+                await self._budget.reserve(most)
+            dialect = self.dialect
+            options = dialect.options(request, self._temperature, self._max_tokens)
+            body = {"model": self.model, "messages": messages, **options}
+            cost = most  # if nobody waits for the answer, it may be billed all the same
+            try:
+                reply = await self._wire.post("chat/completions", json.dumps(body).encode())
+                outcome = read_reply(reply, self._wire.redact)
+                if not outcome.billed:
+                    cost = 0.0
+                elif outcome.usage is not None and self._prices is not None:
+                    cost = self._prices.of(outcome.usage)
+            finally:
+                if self._budget is not None:
+                    self._budget.settle(most, cost)
+            turn.congested, turn.reason = outcome.congested, outcome.reason
+            if outcome.text is not None:
+                turn.ended = "answered"
+            else:
+                turn.ended = "down" if outcome.down else "refused"
+            if outcome.usage is not None:
+                turn.tokens = outcome.usage.prompt_tokens + outcome.usage.completion_tokens
+                self._bound.learn(request, outcome.usage)
+            elif not outcome.billed:
+                turn.tokens = 0
+            error = hopeless(reply, self._wire.address, self.model, self._reached)
+            if error is not None:
+                raise NegGenError(error)
+            self._reached = self._reached or isinstance(reply, Reply)
+        return _Try(outcome, cost, dialect, turn.probe)
+
+    def _step_down(self, refused: Dialect, complaint: Complaint) -> bool:
+        """Return whether there is a dialect to try instead of the one refused."""
+        if self.dialect == refused:  # or else another request has learned already
+            self.dialect = refused.after(complaint) or refused
+        return self.dialect != refused
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return
+        raise NegGenError(self._error)
+
+
+@dataclass(frozen=True)
+class _Try:
+    outcome: Outcome
+    cost: float
+    dialect: Dialect
+    probe: bool
 
 
 async def list_models(base_url: str) -> list[str]:
@@ -161,14 +209,24 @@ async def list_models(base_url: str) -> list[str]:
     Raises:
         NegGenError: If the server cannot be reached or refuses.
     """
-    import openai
-
-    key = os.environ.get(KEY_VARIABLE) or "none"
-    async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
+    wire = Wire(base_url, timeout=30.0)
+    try:
+        reply = await wire.get("models")
+    finally:
+        await wire.close()
+    reason = read_reply(reply, wire.redact).reason
+    if isinstance(reply, Reply) and reply.status < 300:
         try:
-            return [model.id async for model in client.models.list()]
-        except openai.OpenAIError as error:
-            raise NegGenError(
-                f"The server {base_url} does not list its models ({error}); check the address, "
-                f"that it runs, and {KEY_VARIABLE}."
-            ) from None
+            return [str(model["id"]) for model in json.loads(reply.body)["data"]]
+        except (ValueError, RecursionError, LookupError, TypeError):
+            reason = "its answer is no list of models"
+    raise NegGenError(
+        f"The server {wire.address} does not list its models ({reason}); check the address, that "
+        f"it runs, and {KEY_VARIABLE}."
+    )
+
+
+def _check_numbers(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise NegGenError(f"{name} must be positive, but is {value}.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ CREATE TABLE IF NOT EXISTS units (
     kind TEXT, reason TEXT, attempts INTEGER, cost REAL,
     at TEXT NOT NULL {_NOW}
 );
+CREATE INDEX IF NOT EXISTS answers_by_unit ON answers (unit);
+CREATE TABLE IF NOT EXISTS merged (name TEXT PRIMARY KEY);
 PRAGMA user_version = {FORMAT};
 """
 
@@ -65,6 +68,9 @@ class JournalFile:
         """
         self.path = path
         self.full = False
+        self._writing = threading.Lock()
+        # A shard lies beside others, among which whatever could not be written to it is looked for.
+        self._rescue_folder = shard_folder(path) if shared else path.parent
         self._reserve = path.with_name(f".{path.name}.{uuid.uuid4().hex}.reserve")
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +96,15 @@ class JournalFile:
             row: tuple[Any, ...] | None = self._reader.execute(query, values).fetchone()
             return row
 
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query.
+
+        Raises:
+            NegGenError: If the file cannot be read.
+        """
+        with explained(self.path):
+            return self._reader.execute(query, values).fetchall()
+
     def commit(self, statements: Sequence[Statement]) -> None:
         """Execute statements in one transaction and return when it is on disk.
 
@@ -108,38 +123,36 @@ class JournalFile:
                 self._reserve.unlink(missing_ok=True)
                 self.commit(statements)
                 return
-            saved = _rescue(self.path, statements)
+            saved = _rescue(self._rescue_folder, statements)
             with explained(self.path, saved):
                 raise
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         execute = self._writer.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            for sql, values in statements:
-                execute(sql, values)
-            execute("COMMIT")
-        except BaseException:
-            if self._writer.in_transaction:
-                execute("ROLLBACK")
-            raise
+        with self._writing:
+            execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    execute(sql, values)
+                execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    execute("ROLLBACK")
+                raise
 
-    def merge(self, other: Path) -> None:
-        """Take over what another journal file knows, answers known already excepted.
+    @contextmanager
+    def attached(self, other: Path) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Open another journal file as ``other`` beside this one, which is ``main``.
+
+        Yields what executes SQL on both; what is not committed in the end is rolled back.
 
         Raises:
             NegGenError: If either file cannot be used.
         """
-        with explained(other):
+        with explained(other), self._writing:
             self._writer.execute("ATTACH ? AS other", (str(other),))
             try:
-                self._writer.executescript(
-                    "BEGIN IMMEDIATE;"
-                    "INSERT OR IGNORE INTO main.answers SELECT * FROM other.answers;"
-                    "INSERT OR REPLACE INTO main.units"
-                    " SELECT * FROM other.units WHERE state IN ('valid', 'dead');"
-                    "COMMIT;"
-                )
+                yield self._writer.execute
             finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
@@ -189,9 +202,9 @@ def _set_aside(path: Path, size: int) -> None:
             file.write(bytes(size))
 
 
-def _rescue(path: Path, statements: Sequence[Statement]) -> Path | None:
+def _rescue(best: Path, statements: Sequence[Statement]) -> Path | None:
     """Save statements in a file of their own; return where, or None if there was no place."""
-    for folder in (shard_folder(path), Path(tempfile.gettempdir())):
+    for folder in (best, Path(tempfile.gettempdir())):
         place = folder / f"rescued-{uuid.uuid4().hex}.sqlite"
         try:
             with closing(JournalFile(place, shared=False)) as file:

@@ -7,18 +7,22 @@ for answers that had not been acknowledged.
 Several processes may use one journal. The questions about one side of an item are a *unit*, and
 a process claims a unit before it asks; another one that wants it waits until it is given back, and
 then finds the answers. The claims of a process that died are void, which its lock file tells.
+A batch that a provider works on holds its units too (state ``batched``); nobody waits for those.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from neggen.errors import NegGenError
-from neggen.generation.journal.file import JournalFile, Statement, shard_folder
-from neggen.generation.journal.owner import Owner
+from neggen.generation.journal.exchange import copy
+from neggen.generation.journal.file import JournalFile, Statement
+from neggen.generation.journal.owner import Owner, owners_folder
+from neggen.generation.journal.shards import merge_shards
 from neggen.generation.records import InvalidAnswer
 from neggen.generation.requests import Completion, Request, Usage
 
@@ -72,7 +76,7 @@ _CLAIM = """
 INSERT INTO units (key, item_id, modality, generator, state, owner)
 VALUES (?, ?, ?, ?, 'claimed', ?)
 ON CONFLICT (key) DO UPDATE SET state = 'claimed', owner = excluded.owner
-WHERE state != 'claimed'
+WHERE state NOT IN ('claimed', 'batched')
 """
 _ACKNOWLEDGE = """
 INSERT OR IGNORE INTO answers (key, unit, item_id, modality, step, completion, attempt, generator,
@@ -85,10 +89,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = excluded.state, owner = NULL, kind = excluded.kind,
 reason = excluded.reason, attempts = excluded.attempts,
 cost = coalesce(cost + excluded.cost, cost, excluded.cost)
+WHERE state NOT IN ('claimed', 'batched') OR owner = ?
 """
 _RELEASE = """
-UPDATE units SET state = iif(kind IS NULL, 'open', 'dead'), owner = NULL
-WHERE state = 'claimed' AND (key = ? OR owner = ?)
+UPDATE units SET state = iif(kind IS NULL, 'open', 'dead'), owner = NULL,
+cost = coalesce(cost + ?1, cost, ?1)
+WHERE state = 'claimed' AND (key = ?2 OR owner = ?3)
 """
 
 
@@ -103,20 +109,31 @@ class Journal:
     entries queue up for the next, so the batches grow with the load.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shard: bool = False) -> None:
         """Open the journal, creating it if needed.
+
+        Args:
+            path: where it is.
+            shard: whether it is a shard of another one, for use over a network; otherwise the
+                shards beside it that nobody writes any more are taken over.
 
         Raises:
             NegGenError: If the file is corrupt, read-only, or of another format.
         """
         self.path = path
-        self._file = JournalFile(path)
-        self.owner = Owner(path.with_name(f"{path.name}-owners"))
-        self._queue: list[tuple[Statement, asyncio.Future[None]]] = []
+        self._file = JournalFile(path, shared=not shard)
+        self._shard = shard
+        self.owner = Owner(owners_folder(path))
+        self._queue: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._problem: Exception | None = None
         self._claimed = False
-        merge_shards(self._file, self.owner)
+        try:
+            self.merge_shards()
+        except BaseException:
+            self._file.close()
+            self.owner.close()
+            raise
 
     def lookup(self, key: str) -> Kept | None:
         """Return the acknowledged answer kept under ``key``, if any.
@@ -156,24 +173,41 @@ class Journal:
         )
         return float(row[0]) if row is not None else 0.0
 
-    async def claim(self, unit: Unit) -> None:
-        """Return once nobody but this process asks about ``unit``.
+    async def claim(self, unit: Unit) -> bool:
+        """Return True once nobody but this process asks about ``unit``, False if a batch does.
 
         Raises:
             NegGenError: If the journal cannot be written.
         """
         self._claimed = True
+        waited = False
         while True:
             row = (unit.key, unit.item_id, unit.modality, unit.generator, self.owner.name)
             await self._write(_CLAIM, row)
-            held = self._file.read("SELECT owner FROM units WHERE key = ?", (unit.key,))
-            owner = held[0] if held is not None else None
+            state, owner = self.holder(unit)
+            if state == "batched":
+                return False
             if owner == self.owner.name:
-                return
+                if waited:  # whoever had it may have left its answers in a shard
+                    await asyncio.to_thread(self.merge_shards)
+                return True
+            waited = True
             if owner is not None and self.owner.is_dead(owner):
-                await self._write(_RELEASE, (None, owner))
+                await self._write(_RELEASE, (None, None, owner))
             else:
                 await asyncio.sleep(CLAIM_SECONDS)
+
+    def holder(self, unit: Unit) -> tuple[str | None, str | None]:
+        """Return the state of a unit, and the process or batch that works on it, if any."""
+        row = self._file.read("SELECT state, owner FROM units WHERE key = ?", (unit.key,))
+        return row if row is not None else (None, None)
+
+    async def release_dead(self) -> None:
+        """Give back the units of all processes that are no more."""
+        for (owner,) in self.rows("SELECT DISTINCT owner FROM units WHERE state = 'claimed'"):
+            if self.owner.is_dead(owner):
+                await asyncio.to_thread(self.merge_shards)
+                await self._write(_RELEASE, (None, None, owner))
 
     async def acknowledge(
         self, key: str, unit: Unit, request: Request, completion: Completion
@@ -195,7 +229,7 @@ class Journal:
         await self._write(_REJECT, (problem.kind, problem.reason, key))
 
     async def finish(self, unit: Unit, failure: Failure | None) -> None:
-        """Note what became of a unit, and give it back."""
+        """Note what became of a unit, and give it back; one that others hold stays as it is."""
         kind, reason, attempts, cost = (
             (None, None, None, None)
             if failure is None
@@ -204,17 +238,46 @@ class Journal:
         row = (
             unit.key, unit.item_id, unit.modality, unit.generator,
             "valid" if failure is None else "dead", kind, reason, attempts, cost,
+            self.owner.name,
         )  # fmt: skip
         await self._write(_FINISH, row)
 
-    async def release(self, unit: Unit) -> None:
-        """Give a unit back whose questions are not all answered."""
-        await self._write(_RELEASE, (unit.key, None))
+    async def release(self, unit: Unit, cost: float | None = None) -> None:
+        """Give a unit back whose questions are not all answered; ``cost`` is what that took."""
+        await self._write(_RELEASE, (cost, unit.key, None))
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query, for the rooms of this package that keep tables here too."""
+        return self._file.rows(query, values)
+
+    def merge_shards(self) -> None:
+        """Take over the shards beside this journal that nobody writes any more.
+
+        Raises:
+            NegGenError: If one cannot be used, or a worker of an earlier run does not end.
+        """
+        if not self._shard:
+            merge_shards(self._file, self.owner)
+
+    def begin_shard(self, shard: Path, units: Sequence[Unit]) -> None:
+        """Put what is known about some units into a new shard, if anything is.
+
+        Raises:
+            NegGenError: If it cannot be written.
+        """
+        copy(self._file, shard, [unit.key for unit in units])
 
     async def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        """Return once a statement is part of a committed transaction."""
+        await self.commit([(sql, values)])
+
+    async def commit(self, statements: Sequence[Statement]) -> None:
+        """Return once statements are committed, all in one transaction.
+
+        Raises:
+            NegGenError: If they cannot be written.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(((sql, values), done))
+        self._queue.append((statements, done))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_queue())
         await done
@@ -223,7 +286,8 @@ class Journal:
         while self._queue:
             batch, self._queue = self._queue, []
             try:
-                await asyncio.to_thread(self._file.commit, [statement for statement, _ in batch])
+                together = [one for statements, _ in batch for one in statements]
+                await asyncio.to_thread(self._file.commit, together)
             except Exception as error:  # whatever it is, the waiting workers must hear of it
                 self._problem = error
             for _, done in batch:
@@ -247,23 +311,8 @@ class Journal:
         if self._committing is not None:
             await self._committing
         if self._claimed and self._problem is None:
-            await self._write(_RELEASE, (None, self.owner.name))
+            await self._write(_RELEASE, (None, None, self.owner.name))
         self._file.close()
         self.owner.close()
         if self._problem is not None and (kind is None or not issubclass(kind, Exception)):
             raise self._problem
-
-
-def merge_shards(file: JournalFile, owner: Owner) -> None:
-    """Take over every shard beside a journal whose writer is no more, and delete it.
-
-    A shard is called after its writer. A process killed in between merges it again the next time,
-    which changes nothing.
-
-    Raises:
-        NegGenError: If a shard or the journal cannot be used.
-    """
-    for shard in sorted(shard_folder(file.path).glob("*.sqlite")):
-        if owner.is_dead(shard.stem):
-            file.merge(shard)
-            shard.unlink()

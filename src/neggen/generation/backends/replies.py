@@ -1,0 +1,183 @@
+"""What one try came to: an answer, or a failure and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from neggen.generation.backends.dialect import Complaint, read_complaint
+from neggen.generation.backends.wire import KEY_VARIABLE, Lost, Reply
+from neggen.generation.pacing.backoff import asked_wait
+from neggen.generation.requests import Usage
+
+AGAIN = {408, 409, 425, 429}
+"""Statuses below 500 after which another try may help."""
+CONGESTED = {408, 429, 503, 504}
+"""Statuses that say that the server is asked too much."""
+MAY_BE_BILLED = {408, 502, 504}
+"""Error statuses after which a model may have answered all the same, to nobody."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one try came to.
+
+    Attributes:
+        text: the answer; None after a failure.
+        usage: tokens as the server reported them; None if it did not.
+        kind: of the failure, two or three words to count by.
+        reason: of the failure, a sentence.
+        again: whether another try may help.
+        wait: seconds that the server asks to wait before it; None if it does not.
+        down: whether the server may be down.
+        congested: whether the server is asked too much.
+        billed: whether the try may have been billed.
+        complaint: what the server says about a request that it does not understand, if it does not.
+    """
+
+    text: str | None = None
+    usage: Usage | None = None
+    kind: str = ""
+    reason: str = ""
+    again: bool = False
+    wait: float | None = None
+    down: bool = False
+    congested: bool = False
+    billed: bool = True
+    complaint: Complaint | None = None
+
+
+def read_reply(reply: Reply | Lost, redact: Callable[[str], str]) -> Outcome:
+    """Return what a reply, or its absence, means for the request.
+
+    Args:
+        reply: the reply.
+        redact: takes the key out of a text.
+    """
+    if isinstance(reply, Lost):
+        return Outcome(
+            kind=reply.kind,
+            reason=reply.reason,
+            again=reply.kind != "too much",
+            down=reply.kind != "too much",
+            congested=reply.kind == "timeout",
+            billed=reply.kind != "unreachable",
+        )
+    if reply.status >= 300:
+        complaint = read_complaint(reply.body, redact)
+        return Outcome(
+            kind=f"http {reply.status}",
+            reason=f"The server answered HTTP {reply.status}: {complaint.message}",
+            complaint=complaint if reply.status in (400, 422) else None,
+            again=reply.status in AGAIN or reply.status >= 500,
+            wait=asked_wait(reply.headers),
+            down=reply.status >= 500,
+            congested=reply.status in CONGESTED,
+            billed=reply.status in MAY_BE_BILLED,
+        )
+    try:
+        completion = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        web_page = reply.body.lstrip()[:1] == b"<"
+        return Outcome(
+            kind="no json",
+            reason="The server sent a web page; check that the base URL ends as the server wants "
+            "it, often in /v1."
+            if web_page
+            else "The server's answer is not JSON, or only half of it.",
+            again=True,
+        )
+    return _read_completion(completion)
+
+
+def hopeless(reply: Reply | Lost, server: str, model: str, reached: bool) -> str | None:
+    """Return why no request can succeed after this reply, or None if others may.
+
+    Args:
+        reply: the reply.
+        server: how to name the server.
+        model: the model asked for.
+        reached: whether the server ever answered.
+    """
+    if isinstance(reply, Lost):
+        if reached or reply.kind != "unreachable":
+            return None
+        return (
+            f"The server {server} cannot be reached ({reply.reason}); check the address and that "
+            "it runs. Answers so far are kept: run the same command again."
+        )
+    status = f"HTTP {reply.status}"
+    if reply.status in (401, 403):
+        return (
+            f"The server {server} refused the key ({status}); set the environment variable "
+            f"{KEY_VARIABLE} to a valid one."
+        )
+    if reply.status == 404:
+        return (
+            f"The server {server} has no model '{model}' ({status}); check its name, and that the "
+            "base URL ends as the server wants it, often in /v1."
+        )
+    if reply.status == 402 or (reply.status == 429 and b"insufficient_quota" in reply.body):
+        return (
+            f"The server {server} says that the account has no credit left ({status}); top it up "
+            "and run the same command again: answers so far are kept."
+        )
+    if 300 <= reply.status < 400:
+        return (
+            f"The server {server} sends requests elsewhere ({status}); give the address that it "
+            "sends them to as the base URL."
+        )
+    return None
+
+
+def _read_completion(completion: Any) -> Outcome:
+    choices = completion.get("choices") if isinstance(completion, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    usage = _read_usage(completion.get("usage")) if isinstance(completion, dict) else None
+    if not isinstance(choice, dict):
+        reason = "The server's answer has no 'choices'."
+        return Outcome(usage=usage, kind="no choices", reason=reason, again=True)
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {}
+    content, refusal = message.get("content"), message.get("refusal")
+    finish = choice.get("finish_reason")
+    if finish == "length":
+        return Outcome(
+            usage=usage,
+            kind="cut at max_tokens",
+            reason="The answer was cut because it reached max_tokens, thinking included; allow "
+            "more tokens.",
+        )
+    if finish == "content_filter":
+        return Outcome(
+            usage=usage,
+            kind="content filter",
+            reason="The server's content filter took the answer.",
+        )
+    if isinstance(refusal, str) and refusal:
+        return Outcome(refusal, usage)
+    if content is not None and not isinstance(content, str):
+        return Outcome(
+            usage=usage,
+            kind="not a completion",
+            reason=f"The answer's content is not text but {type(content).__name__}.",
+        )
+    if not content:
+        # Nothing came that is worth keeping, so the next run may ask again.
+        return Outcome(
+            usage=usage,
+            kind="no text",
+            reason=f"The server sent no text (finish reason: {str(finish)[:50]!r}).",
+        )
+    return Outcome(content, usage)
+
+
+def _read_usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and min(prompt, completion) >= 0:
+        return Usage(prompt, completion)
+    return None

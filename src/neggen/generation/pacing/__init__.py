@@ -1,0 +1,1 @@
+"""How fast a server may be asked: concurrency, rates, waits after failures, outages."""

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from neggen.errors import NegGenError
+from neggen.generation.backends.base import RequestFailed
+from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend, list_models
+from neggen.generation.pacing.breaker import FAILURES
+
+if TYPE_CHECKING:
+    from conftest import ChatServer
+
+    from .conftest import Client
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "hint"),
+    [
+        (401, {}, "OPENAI_API_KEY"),
+        (403, {}, "OPENAI_API_KEY"),
+        (404, {}, "no model 'tiny'"),
+        (402, {}, "no credit"),
+        (429, {"error": {"code": "insufficient_quota", "message": "x"}}, "no credit"),
+        (308, {}, "elsewhere"),
+    ],
+)
+def test_what_no_request_can_survive_ends_all(
+    client: Client, server: ChatServer, status: int, body: Any, hint: str
+) -> None:
+    server.reply = lambda number, _: (status, body)
+    errors = client.ask(client.backend(concurrency=2), *map(client.question, range(40)))
+    assert all(isinstance(error, NegGenError) and hint in str(error) for error in errors)
+    assert len(server.calls) <= 2
+
+
+def test_a_redirect_is_not_followed(client: Client, server: ChatServer) -> None:
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": f"{server.url}/chat/completions?x"})
+
+    server.reply = lambda number, body: elsewhere
+    (error,) = client.ask(client.backend(), client.question())
+    assert "elsewhere" in str(error)
+    assert len(server.calls) == 1
+
+
+def test_a_request_waiting_for_its_next_try_does_not_outlive_the_run(
+    client: Client, server: ChatServer
+) -> None:
+    async def later(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, headers={"retry-after": "100"})
+
+    server.reply = lambda number, body: (401, {}) if "Item 1" in str(body) else later
+    first, second = client.ask(client.backend(), client.question(0), client.question(1))
+    assert "refused the key" in str(first)
+    assert "refused the key" in str(second)
+
+
+def test_a_server_that_was_never_there_is_an_error_at_once(client: Client) -> None:
+    (error,) = client.ask(OpenAICompatibleBackend(client.unused_address(), "m"), client.question())
+    assert isinstance(error, NegGenError)
+    assert "cannot be reached" in str(error)
+    with pytest.raises(NegGenError, match="does not list its models"):
+        asyncio.run(list_models(client.unused_address()))
+
+
+def test_a_server_that_stays_down_is_asked_ever_less_and_then_given_up(
+    client: Client, server: ChatServer
+) -> None:
+    server.reply = lambda number, body: (500, {"error": "out of order"})
+    errors = client.ask(
+        client.backend(patience=0.3, concurrency=4), *map(client.question, range(50))
+    )
+    assert all(isinstance(error, NegGenError) for error in errors)
+    assert "out of order" in str(errors[0])
+    assert "kept" in str(errors[0])
+    # 10 in a row, up to 3 others in flight then, and a probe.
+    assert 11 <= len(server.calls) <= 14
+
+
+def test_a_probe_that_finds_nobody_is_no_try_of_its_request(client: Client) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response(client.completion())
+
+    async def job() -> None:
+        runner = web.ServerRunner(web.Server(answer))
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        asked = OpenAICompatibleBackend(f"http://127.0.0.1:{port}/v1", "m", max_retries=0)
+        await asked.complete(client.question())
+        await runner.cleanup()
+        for _ in range(FAILURES):
+            with pytest.raises(RequestFailed):
+                await asked.complete(client.question())
+        waiting = asyncio.create_task(asked.complete(client.question()))
+        await asyncio.sleep(1.5)  # the first probe is sent after 1 s
+        assert not waiting.done()
+        runner = web.ServerRunner(web.Server(answer))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        assert await waiting == client.hello
+        await asked.close()
+        await runner.cleanup()
+
+    asyncio.run(job())
+
+
+def test_an_outage_costs_no_answer(client: Client, server: ChatServer) -> None:
+    server.reply = lambda number, body: (503, {}) if number < 16 else server.say("Hello.")
+    server.delay = 0.05  # all of the first 16 are in flight before one fails
+    answers = client.ask(client.backend(), *map(client.question, range(50)))
+    assert answers == [client.hello] * 50
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_certificate_that_nobody_vouches_for_is_refused(client: Client, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        f"-subj /CN=127.0.0.1 -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    connections = []
+
+    async def job() -> None:
+        runner = web.ServerRunner(web.Server(connections.append))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        asked = OpenAICompatibleBackend(f"https://127.0.0.1:{runner.addresses[0][1]}/v1", "m")
+        try:
+            await asked.complete(client.question())
+        finally:
+            await asked.close()
+            await runner.cleanup()
+
+    with pytest.raises(NegGenError, match=r"cannot be reached.*certificate"):
+        asyncio.run(job())
+    assert connections == []
