@@ -106,7 +106,7 @@ MISTAKES = {
     "evaluate device": ("evaluate {run} --device cuda:99", "--device", "'cuda:99' cannot be used"),
     "split without labels": ("train {w} --split given", "'part'", "split 'random'"),
     # options that contradict each other
-    "two generators": ("generate {w} --answers {answers} --model m", "--answers", "not both"),
+    "two generators": ("generate {w} --answers {answers} --model m", "--answers", "only one of"),
     "no model": ("generate {w} --base-url http://localhost/v1", "--base-url needs --model"),
     "address": ("generate {w} --base-url localhost --model m", "'localhost'", "http://"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,9 @@ def written(path: Path, generator: str, item_ids: pl.Series) -> Iterator[RecordW
 
 def _keep_others(path: Path, temporary: Path, new: pl.LazyFrame, item_ids: pl.Series) -> None:
     modalities = new.select(pl.col("modality").unique()).collect()["modality"]
+    if modalities.is_empty():
+        shutil.copyfile(path, temporary)
+        return
     others = read_records(path).filter(~pl.col("modality").is_in(modalities.implode()))
     if others.is_empty():
         return

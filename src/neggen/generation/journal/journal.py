@@ -166,10 +166,17 @@ class Journal:
             return Failure(*row[1:])
         return "valid" if row is not None and row[0] == "valid" else None
 
-    def spent(self) -> float:
-        """Return what all calls of this journal cost, in US dollars, as far as it is known."""
+    def spent(self, input_price: float = 0.0, output_price: float = 0.0) -> float:
+        """Return what all calls of this journal cost, in US dollars.
+
+        Args:
+            input_price: US dollars per million prompt tokens, for answers whose cost is not known.
+            output_price: the same for the tokens of the answers.
+        """
         row = self._file.read(
-            "SELECT (SELECT total(cost) FROM answers) + (SELECT total(cost) FROM units)"
+            "SELECT (SELECT total(coalesce(cost, (prompt_tokens * ? + completion_tokens * ?) / 1e6)"
+            ") FROM answers) + (SELECT total(cost) FROM units)",
+            (input_price, output_price),
         )
         return float(row[0]) if row is not None else 0.0
 

@@ -1,0 +1,205 @@
+"""The ways of running ``neggen generate``: now, later as a batch, elsewhere, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neggen.cli.output import counting, generating, print_json, print_table, say
+from neggen.cli.writers import Writer
+from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    from neggen.data.dataset import Dataset
+    from neggen.generation.backends.base import Backend
+    from neggen.generation.backends.budget import Prices
+    from neggen.generation.batches.importing import Imported
+    from neggen.generation.pipeline import Screen
+    from neggen.generation.run import GenerationSummary, Options
+    from neggen.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was typed: whose items are described by whom, and how."""
+
+    place: Workspace
+    data: Dataset
+    writer: Writer
+    options: Options
+    as_json: bool
+
+    def ask(self, budget: float | None) -> None:
+        """Ask now."""
+        backend = self.writer.backend(self.data, budget, partial(_spent, self.place))
+        say(f"Generator: {backend.name}")
+        self._print(self._generate(backend))
+
+    def ask_on_ray(self, address: str, budget: float | None) -> None:
+        """Ask from workers on a Ray cluster."""
+        from neggen.generation.distributed import generate_on_ray
+
+        make = self.writer.language_model("--ray")
+        cluster = None if address == "local" else address
+        gpus = float(self.writer.local is not None and self.writer.device != "cpu")
+        with generating() as progress:
+            options: Options = {**self.options, "on_progress": progress}
+            summary = generate_on_ray(
+                self.place, self.data, make, cluster, gpus=gpus, budget=budget, **options
+            )
+        self._print(summary)
+
+    def ask_in_batches(self) -> None:
+        """Ask through a provider's Batch API and wait."""
+        from neggen.generation.batches.hosted import generate_in_batches
+
+        backend = self.writer.server("--batch")()
+        with counting("Waiting for batches") as progress:
+            run = generate_in_batches(
+                self.place, self.data, backend, self.writer.url, prices=self.writer.prices,
+                on_wait=progress, **self.options,
+            )  # fmt: skip
+        _say_imported(run.imported)
+        self._print(run.summary)
+
+    def take(self, files: list[Path]) -> None:
+        """Take the results of batch files and make records of them."""
+        from neggen.generation.batches.collecting import Deferring
+        from neggen.generation.batches.importing import import_batch
+
+        backend = self.writer.server("--import-batch")()
+        with counting("Importing"):
+            imported = import_batch(self.place, files, prices=self.writer.prices)
+        _say_imported(imported)
+        self._print(self._generate(Deferring(backend)))
+
+    def export(self, path: Path) -> None:
+        """Write what is to be asked to a batch file."""
+        from neggen.generation.batches.files import export_batch
+
+        backend = self.writer.server("--export-batch")()
+        with counting("Exporting"):
+            export = export_batch(self.place, self.data, backend, path, **self.options)
+        files = [str(file) for file in export.paths]
+        if self.as_json:
+            print_json({"files": files, "requests": export.requests})
+            return
+        say(f"{export.requests:,} requests in {', '.join(files) or 'no file: nothing is missing'}")
+        if files:
+            say("Give the result files to --import-batch with the same other options.")
+
+    def estimate(self) -> None:
+        """Say what would be asked, and what it would cost."""
+        from neggen.generation.batches.estimate import estimate
+
+        backend = self.writer.language_model("--dry-run")()
+        found = estimate(self.place, self.data, backend, prices=self.writer.prices, **self.options)
+        figures = {
+            "items": found.sides,
+            "calls": found.calls.total(),
+            "calls_by_step": dict(found.calls),
+            **asdict(found.usage),
+            "cost": found.cost,
+        }
+        if self.as_json:
+            print_json(figures)
+            return
+        rows = [["calls", f"{found.calls.total():,}"]]
+        rows += [[f"  {step}", f"{count:,}"] for step, count in found.calls.items()]
+        rows += [[name.replace("_", " "), f"{n:,}"] for name, n in asdict(found.usage).items()]
+        rows.append(["cost", "–" if found.cost is None else f"${found.cost:,.2f}"])
+        print_table([f"{found.sides:,} sides of items to ask about", "estimate"], rows)
+        if found.cost is None:
+            say("The cost needs --input-price and --output-price.")
+        say(
+            f"Tokens of {found.measured:,} calls are averages of earlier answers, of the rest "
+            "guesses by length. Invalid answers that are asked for again come on top."
+        )
+
+    def _generate(self, backend: Backend) -> GenerationSummary:
+        from neggen.generation.run import generate
+
+        with generating() as progress:
+            options: Options = {**self.options, "on_progress": progress}
+            return generate(self.place, self.data, backend, **options)
+
+    def _print(self, summary: GenerationSummary) -> None:
+        sides = {name: _figures(side) for name, side in summary.modalities.items()}
+        waiting = sum(side.waiting for side in summary.modalities.values())
+        failed = sum((side.failed for side in summary.modalities.values()), Counter())
+        if not waiting and not any(side.valid for side in summary.modalities.values()):
+            why = ", ".join(f"{reason} ({count})" for reason, count in failed.most_common(3))
+            raise NegGenError(
+                f"{summary.generator} gave no valid record for {self.place.path} "
+                f"({why or 'nothing asked'}); check the answers or the model."
+            )
+        if self.as_json:
+            print_json(
+                {
+                    "generator": summary.generator,
+                    "modalities": sides,
+                    "cost": summary.cost,
+                    "stopped": summary.stopped,
+                    "seconds": round(summary.seconds, 2),
+                }
+            )
+            return
+        columns = ["items", "valid", "asked", "reused", "rejected", "waiting"]
+        print_table(
+            ["modality", *columns],
+            [[name, *(f"{side[c]:,}" for c in columns)] for name, side in sides.items()],
+            title=f"Written by {summary.generator} in {summary.seconds:.1f} s",
+        )
+        if summary.cost is not None:
+            say(f"Cost of this run: ${summary.cost:,.4f}")
+        for name, counts in summary.modalities.items():
+            for reason, count in counts.failed.most_common():
+                say(f"{name}: {count:,} items failed: {reason}")
+        if failed:
+            say(
+                f"Why: neggen journal {self.place.path} --failed. "
+                "They are asked for again only with --retry-failed."
+            )
+        if summary.stopped is not None:
+            say(f"Stopped: {summary.stopped}. The same command goes on.")
+        elif waiting:
+            say(f"{waiting:,} items wait for further answers: export or --batch goes on with them.")
+
+
+def synonym_screen() -> Screen:
+    """Return the screen that compares values and replacements with the built-in encoder."""
+    from neggen.encoding.synonyms import SynonymScreen
+    from neggen.encoding.text import TextEncoder
+
+    return SynonymScreen(TextEncoder())
+
+
+def _figures(side: Any) -> dict[str, Any]:
+    figures = {
+        name: getattr(side, name)
+        for name in ("items", "valid", "records", "asked", "reused", "rejected", "waiting")
+    }
+    return {**figures, "failed": dict(side.failed), **asdict(side.usage), "cost": side.cost}
+
+
+def _say_imported(imported: Imported) -> None:
+    say(f"{imported.lines:,} results: {imported.answers:,} new answers, {imported.known:,} known")
+    for what, reasons in (("failed", imported.failed), ("to be asked again", imported.again)):
+        for reason, count in reasons.most_common():
+            say(f"{count:,} requests {what}: {reason}")
+    if imported.unknown:
+        say(f"{imported.unknown:,} results are for requests that this workspace never exported.")
+
+
+def _spent(place: Workspace, prices: Prices) -> float:
+    from neggen.generation.journal import Journal
+    from neggen.generation.run import run_to_end
+
+    async def look() -> float:
+        async with Journal(place.journal_path) as journal:
+            return journal.spent(prices.input, prices.output)
+
+    return run_to_end(look())
