@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTED := $(VENV)/.ready-to-test
 DATA ?= $(NEGGEN_DATA)
 
 .PHONY: demo test lint bench clean
@@ -12,23 +13,27 @@ demo: $(READY)
 	$(BIN)/neggen demo demo
 
 ## every test; data-dependent ones run when NEGGEN_DATA names the folder of data sets
-test: $(READY)
+test: $(TESTED)
 	$(BIN)/pytest -n 2
 
 ## style and types
-lint: $(READY)
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 ## every benchmark; needs DATA=folder of data sets
-bench: $(READY)
+bench: $(TESTED)
 	for benchmark in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do \
 	    $(BIN)/python $$benchmark --data "$(DATA)" || exit 1; \
 	done
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(TESTED): $(READY)
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import typer
 
 from neggen import Dataset, NegGenError, Workspace
@@ -21,6 +23,9 @@ from neggen.runs import Run, evaluate_run, train_run
 
 DataOption = Annotated[
     Path, typer.Option(help="The folder of the data set, or the folder it lies in.")
+]
+NoDataOption = Annotated[
+    Path | None, typer.Option(help="Not needed; taken because every benchmark takes it.")
 ]
 WorkspaceOption = Annotated[
     Path | None,
@@ -45,6 +50,33 @@ def imported(source: Path, folder: Path | None) -> Iterator[tuple[Workspace, Dat
         users, items = data.shape
         say(f"{workspace.path}: {users:,} users, {items:,} items, {len(data.users):,} interactions")
         yield workspace, data
+
+
+def titled_items(folder: Path, count: int) -> tuple[Workspace, Dataset]:
+    """Import a made-up catalogue of ``count`` items with a title each, and nobody's taste."""
+    ids = [f"i{number}" for number in range(count)]
+    items = pl.DataFrame({"item_id": ids, "title": [f"Thing number {name}" for name in ids]})
+    interactions = pl.DataFrame({"user_id": ["u"] * count, "item_id": ids})
+    workspace = Workspace(folder)
+    save_dataset(workspace, Dataset.from_frames(interactions, items), source="made up")
+    return workspace, load_dataset(workspace)
+
+
+@contextmanager
+def program(module: str, *options: object) -> Iterator[str]:
+    """Run ``python -m module`` meanwhile; yields its first line, the address of a server."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, options)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None  # it is a pipe
+    try:
+        address = process.stdout.readline().strip()
+        if not address:
+            raise NegGenError(f"{module} did not start; its error is above.")
+        yield address
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def trained_and_tested(

@@ -20,7 +20,7 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "scipy", "polars", "o
 
 def test_every_arrow_has_a_command() -> None:
     stages = ["import", "generate", "encode", "train", "evaluate", "recommend", "report"]
-    assert sorted([*stages, "demo", "doctor"]) == COMMANDS
+    assert sorted([*stages, "journal", "quality", "demo", "doctor"]) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from neggen.errors import NegGenError
-from neggen.generation.pipeline import Reply, Rules, answer_schema, check_plan, make_records
+from neggen.generation.dialogue import Reply, Rules, answer_schema
+from neggen.generation.pipeline import check_plan, make_records
 from neggen.generation.prompts import load_prompts
 from neggen.generation.records import Answer, InvalidAnswer, Record
 from neggen.generation.requests import ItemInput, Plan, Request

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from neggen.cli import catalogue, demo, doctor, learning
+from neggen.cli import catalogue, demo, doctor, generation, journal, learning, quality
 from neggen.cli.output import fail, say
 from neggen.errors import NegGenError
 
@@ -26,12 +26,14 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("import")(catalogue.import_source)
-app.command("generate")(catalogue.generate)
+app.command("generate")(generation.generate)
+app.command("journal")(journal.journal)
 app.command("encode")(catalogue.encode)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
 app.command("recommend")(learning.recommend)
 app.command("report")(demo.report)
+app.command("quality")(quality.quality)
 app.command("doctor")(doctor.doctor)
 
 

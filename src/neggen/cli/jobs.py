@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neggen.generation.backends.base import Backend
     from neggen.generation.backends.budget import Prices
     from neggen.generation.batches.importing import Imported
-    from neggen.generation.pipeline import Screen
+    from neggen.generation.dialogue import Screen
     from neggen.generation.run import GenerationSummary, Options
     from neggen.workspace import Workspace
 

@@ -6,75 +6,21 @@ cluster) shares these functions.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from functools import cache
-from itertools import count
-from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from neggen.errors import NegGenError
 from neggen.generation.backends.base import Backend
+from neggen.generation.dialogue import Dialogue, Respondent, Rules
 from neggen.generation.parsing import (
     clean_description,
     parse_json,
     record_from_answer,
     split_marked,
 )
-from neggen.generation.prompts import Prompts
 from neggen.generation.records import Answer, InvalidAnswer, Record, fill
-from neggen.generation.requests import ItemInput, Plan, Request, Step
-
-Screen = Callable[[Record], None]
-"""Raises ``InvalidAnswer`` for a record that is well-formed but no good, such as synonyms."""
-
-Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer and, if it was found invalid in an earlier run, what was wrong with it."""
-
-    key: str
-    text: str
-    rejected: InvalidAnswer | None = None
-
-
-class Respondent(Protocol):
-    """Who answers the requests of one item."""
-
-    async def ask(self, request: Request) -> Reply | None:
-        """Return the answer, or None if an invalid one is not to be asked for again.
-
-        Raises:
-            RequestFailed: If there is none.
-        """
-        ...
-
-    async def reject(self, reply: Reply, problem: InvalidAnswer) -> None:
-        """Take note that an answer is invalid, so that it stays so whatever changes."""
-        ...
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How items are asked about.
-
-    Attributes:
-        plan: ``fused`` (one call an item) or ``staged`` (three).
-        prompts: the templates.
-        completions: negatives per template.
-        screen: judges records beyond their form, in a thread.
-        finished: whether the backend only has whole answers, so that every completion is one.
-    """
-
-    plan: Plan
-    prompts: Prompts
-    completions: int = 1
-    screen: Screen | None = None
-    finished: bool = False
+from neggen.generation.requests import ItemInput, Plan
 
 
 class _Described(BaseModel):
@@ -91,7 +37,7 @@ class _Completed(BaseModel):
 
 async def fused(item: ItemInput, rules: Rules, who: Respondent) -> AsyncIterator[Record]:
     """Describe, mask and complete in one call; further completions take one call each."""
-    dialogue = _Dialogue(item, rules, who)
+    dialogue = Dialogue(item, rules, who)
     question = rules.prompts.render(f"fused.{item.modality}", text=item.text or "")
 
     async def whole_answer(completion: int, before: list[Record]) -> Record:
@@ -104,7 +50,10 @@ async def fused(item: ItemInput, rules: Rules, who: Respondent) -> AsyncIterator
                 )
             return _unlike(record, before)
 
-        return await dialogue.record("fused", question, Answer, parse, completion)
+        return await dialogue.ask(
+            "fused", question, Answer, parse,
+            completion=completion, image=item.image, screen=rules.screen,
+        )  # fmt: skip
 
     records = [await whole_answer(0, [])]
     yield records[0]
@@ -112,13 +61,13 @@ async def fused(item: ItemInput, rules: Rules, who: Respondent) -> AsyncIterator
         if rules.finished:
             records.append(await whole_answer(completion, records))
         else:
-            records.append(await dialogue.complete(_marked(records[0]), records))
+            records.append(await _complete(dialogue, _marked(records[0]), records))
         yield records[-1]
 
 
 async def staged(item: ItemInput, rules: Rules, who: Respondent) -> AsyncIterator[Record]:
     """Describe, mask and complete in three calls, as in the paper."""
-    dialogue = _Dialogue(item, rules, who)
+    dialogue = Dialogue(item, rules, who)
 
     def parse_description(text: str) -> str:
         description = clean_description(parse_json(text, _Described).description)
@@ -149,7 +98,7 @@ async def staged(item: ItemInput, rules: Rules, who: Respondent) -> AsyncIterato
 
     records: list[Record] = []
     for _ in range(rules.completions):
-        records.append(await dialogue.complete(marked, records))
+        records.append(await _complete(dialogue, marked, records))
         yield records[-1]
 
 
@@ -184,85 +133,26 @@ def check_plan(plan: str, backend: Backend) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Dialogue:
-    """The questions about one side of one item, each asked until its answer is valid."""
+async def _complete(dialogue: Dialogue, marked: str, before: list[Record]) -> Record:
+    """Fill the template of a marked description unlike the records ``before``."""
+    completion = len(before)
 
-    item: ItemInput
-    rules: Rules
-    who: Respondent
+    def parse(text: str) -> Record:
+        answer = Answer(marked=marked, replacements=parse_json(text, _Completed).replacements)
+        record = record_from_answer(
+            dialogue.item.item_id, dialogue.item.modality, answer, completion
+        )
+        return _unlike(record, before)
 
-    async def ask(
-        self,
-        step: Step,
-        question: str,
-        shape: type[BaseModel],
-        parse: Callable[[str], Parsed],
-        *,
-        completion: int = 0,
-        image: bytes | None = None,
-        screen: Callable[[Parsed], None] | None = None,
-    ) -> Parsed:
-        prompts = self.rules.prompts
-        user = question
-        problem: InvalidAnswer | None = None
-        for attempt in count(1):
-            request = Request(
-                item_id=self.item.item_id,
-                modality=self.item.modality,
-                step=step,
-                attempt=attempt,
-                system=prompts.system(step),
-                user=user,
-                schema=answer_schema(shape),
-                image=image,
-                completion=completion,
-            )
-            reply = await self.who.ask(request)
-            if reply is None:
-                raise problem or AssertionError("the first attempt is always asked for")
-            problem = reply.rejected
-            if problem is None:
-                try:
-                    parsed = parse(reply.text)
-                    if screen is not None:
-                        await asyncio.to_thread(screen, parsed)
-                    return parsed
-                except InvalidAnswer as error:
-                    problem = error
-                    await self.who.reject(reply, problem)
-            user = prompts.retry(question, reply.text, problem.reason)
-        raise AssertionError("count() has no end")
-
-    async def record(
-        self,
-        step: Step,
-        question: str,
-        shape: type[BaseModel],
-        parse: Callable[[str], Record],
-        completion: int,
-    ) -> Record:
-        image = self.item.image if step == "fused" else None
-        return await self.ask(
-            step, question, shape, parse, completion=completion, image=image,
-            screen=self.rules.screen,
-        )  # fmt: skip
-
-    async def complete(self, marked: str, before: list[Record]) -> Record:
-        """Fill the template of a marked description unlike the records ``before``."""
-        completion = len(before)
-
-        def parse(text: str) -> Record:
-            answer = Answer(marked=marked, replacements=parse_json(text, _Completed).replacements)
-            record = record_from_answer(self.item.item_id, self.item.modality, answer, completion)
-            return _unlike(record, before)
-
-        if before:
-            told = "\n".join("; ".join(record.replacements) for record in before)
-            question = self.rules.prompts.render("further.user", text=marked, before=told)
-        else:
-            question = self.rules.prompts.render("complete.user", text=marked)
-        return await self.record("complete", question, _Completed, parse, completion)
+    if before:
+        told = "\n".join("; ".join(record.replacements) for record in before)
+        question = dialogue.rules.prompts.render("further.user", text=marked, before=told)
+    else:
+        question = dialogue.rules.prompts.render("complete.user", text=marked)
+    return await dialogue.ask(
+        "complete", question, _Completed, parse,
+        completion=completion, screen=dialogue.rules.screen,
+    )  # fmt: skip
 
 
 def _marked(record: Record) -> str:
@@ -275,18 +165,3 @@ def _unlike(record: Record, before: list[Record]) -> Record:
             "repeated completion", "These replacements were given before; give others."
         )
     return record
-
-
-@cache
-def answer_schema(shape: type[BaseModel]) -> dict[str, object]:
-    """Return a JSON schema in the strict subset that OpenAI-compatible servers enforce."""
-    fields = shape.model_json_schema()["properties"]
-    return {
-        "type": "object",
-        "properties": {
-            name: {key: value for key, value in schema.items() if key != "title"}
-            for name, schema in fields.items()
-        },
-        "required": list(fields),
-        "additionalProperties": False,
-    }

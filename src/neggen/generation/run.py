@@ -16,9 +16,10 @@ import polars as pl
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.generation.backends.base import Backend
+from neggen.generation.dialogue import Rules, Screen
 from neggen.generation.inputs import describable_sides, item_inputs
 from neggen.generation.journal import Journal
-from neggen.generation.pipeline import Rules, Screen, check_plan
+from neggen.generation.pipeline import check_plan
 from neggen.generation.prompts import Prompts, load_prompts
 from neggen.generation.record_files import read_records, written
 from neggen.generation.records import InvalidAnswer, Modality, Record

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from neggen.errors import NegGenError
 from neggen.generation.backends.base import Backend, Deferred, RequestFailed, Stop
+from neggen.generation.dialogue import Reply, Rules, Screen
 from neggen.generation.journal import Failure, Journal, Unit
 from neggen.generation.ordered import InOrder
-from neggen.generation.pipeline import Reply, Rules, Screen, make_records
+from neggen.generation.pipeline import make_records
 from neggen.generation.records import InvalidAnswer, Modality, Record
 from neggen.generation.requests import Completion, ItemInput, Request, Usage
 

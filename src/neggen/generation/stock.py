@@ -35,15 +35,23 @@ def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[
         .explode("values", "replacements")
         .with_columns(pl.col("values", "replacements").str.to_lowercase())
     )
-    items = slots.group_by("modality").agg(of=pl.col("item_id").n_unique())
-    described = slots.group_by("modality", pl.col("values").alias("replacements")).agg(
-        own=pl.col("item_id").n_unique()
+    phrase = ["modality", "replacements"]
+    # Nearly all phrases are rare; setting them aside in a stream keeps a large catalogue's small.
+    counts = slots.group_by(phrase).len().filter(pl.col("len") >= LEAST_ITEMS).select(phrase)
+    frequent = counts.collect(engine="streaming").lazy()
+    items = records.lazy().group_by("modality").agg(of=pl.col("item_id").n_unique())
+    described = (
+        slots.select("item_id", "modality", replacements="values")
+        .join(frequent, on=phrase, how="semi")
+        .group_by(phrase)
+        .agg(own=pl.col("item_id").n_unique())
     )
     stock = (
-        slots.group_by("modality", "replacements")
+        slots.join(frequent, on=phrase, how="semi")
+        .group_by(phrase)
         .agg(used=pl.col("item_id").n_unique(), replaced=pl.col("values").n_unique())
         .join(items, on="modality")
-        .join(described, on=["modality", "replacements"], how="left")
+        .join(described, on=phrase, how="left")
         .filter(
             pl.col("replacements").is_not_null(),
             pl.col("used") >= LEAST_ITEMS,
@@ -51,7 +59,7 @@ def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[
             pl.col("replaced") >= LEAST_REPLACED,
             pl.col("used") >= TIMES_A_VALUE * pl.col("own").fill_null(0),
         )
-        .select("modality", "replacements")
-        .collect()
+        .select(phrase)
+        .collect(engine="streaming")
     )
     return frozenset(stock.iter_rows())

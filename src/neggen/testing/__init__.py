@@ -9,14 +9,35 @@ A new model's whole test is its construction; pytest finds the inherited tests::
         def model(self):
             return MyModel(dim=16, epochs=20)
 
-The tests are plain asserts: importing this package does not import pytest.
+The tests are plain asserts: importing this package does not import pytest, nor torch until a
+contract is used.
+
+For generation there are two programs, ``python -m neggen.testing.chat_server`` and
+``python -m neggen.testing.fault_proxy``; both say more with ``--help``.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from neggen.testing.checkerboard import checkerboard
-from neggen.testing.recommender import RecommenderContract
 from neggen.testing.refusal import refuses
-from neggen.testing.sampler import Sampler, SamplerContract
+
+if TYPE_CHECKING:
+    from neggen.testing.recommender import RecommenderContract
+    from neggen.testing.sampler import Sampler, SamplerContract
+
+_HOMES = {
+    "RecommenderContract": "neggen.testing.recommender",
+    "Sampler": "neggen.testing.sampler",
+    "SamplerContract": "neggen.testing.sampler",
+}
 
 __all__ = ["RecommenderContract", "Sampler", "SamplerContract", "checkerboard", "refuses"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neggen.testing' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

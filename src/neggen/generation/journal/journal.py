@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from neggen.errors import NegGenError
+from neggen.generation.journal import sql
+from neggen.generation.journal.entries import Failure, Kept, Unit
 from neggen.generation.journal.exchange import copy
 from neggen.generation.journal.file import JournalFile, Statement
 from neggen.generation.journal.owner import Owner, owners_folder
@@ -28,74 +29,6 @@ from neggen.generation.requests import Completion, Request, Usage
 
 CLAIM_SECONDS = 0.1
 """How often a unit that another process works on is looked at."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The questions about one side of one item, as one set of prompts asks them.
-
-    Attributes:
-        key: SHA-256 over everything that decides the questions, hexadecimal.
-        item_id: external id.
-        modality: which side.
-        generator: who answers, for people.
-    """
-
-    key: str
-    item_id: str
-    modality: str
-    generator: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a unit is dead: no record, or fewer than were wanted.
-
-    Attributes:
-        kind: two or three words to count by.
-        reason: a sentence.
-        attempts: how many answers to one question had been allowed.
-        cost: US dollars that unanswered calls may have been billed; None where unknown.
-    """
-
-    kind: str
-    reason: str
-    attempts: int
-    cost: float | None = None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An acknowledged answer, and what was wrong with it if it was found invalid."""
-
-    completion: Completion
-    rejected: InvalidAnswer | None = None
-
-
-_CLAIM = """
-INSERT INTO units (key, item_id, modality, generator, state, owner)
-VALUES (?, ?, ?, ?, 'claimed', ?)
-ON CONFLICT (key) DO UPDATE SET state = 'claimed', owner = excluded.owner
-WHERE state NOT IN ('claimed', 'batched')
-"""
-_ACKNOWLEDGE = """
-INSERT OR IGNORE INTO answers (key, unit, item_id, modality, step, completion, attempt, generator,
-answer, prompt_tokens, completion_tokens, cost) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_REJECT = "UPDATE answers SET rejected_kind = ?, rejected_reason = ? WHERE key = ?"
-_FINISH = """
-INSERT INTO units (key, item_id, modality, generator, state, kind, reason, attempts, cost)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET state = excluded.state, owner = NULL, kind = excluded.kind,
-reason = excluded.reason, attempts = excluded.attempts,
-cost = coalesce(cost + excluded.cost, cost, excluded.cost)
-WHERE state NOT IN ('claimed', 'batched') OR owner = ?
-"""
-_RELEASE = """
-UPDATE units SET state = iif(kind IS NULL, 'open', 'dead'), owner = NULL,
-cost = coalesce(cost + ?1, cost, ?1)
-WHERE state = 'claimed' AND (key = ?2 OR owner = ?3)
-"""
 
 
 class Journal:
@@ -190,7 +123,7 @@ class Journal:
         waited = False
         while True:
             row = (unit.key, unit.item_id, unit.modality, unit.generator, self.owner.name)
-            await self._write(_CLAIM, row)
+            await self._write(sql.CLAIM, row)
             state, owner = self.holder(unit)
             if state == "batched":
                 return False
@@ -200,7 +133,7 @@ class Journal:
                 return True
             waited = True
             if owner is not None and self.owner.is_dead(owner):
-                await self._write(_RELEASE, (None, None, owner))
+                await self._write(sql.RELEASE, (None, None, owner))
             else:
                 await asyncio.sleep(CLAIM_SECONDS)
 
@@ -214,7 +147,7 @@ class Journal:
         for (owner,) in self.rows("SELECT DISTINCT owner FROM units WHERE state = 'claimed'"):
             if self.owner.is_dead(owner):
                 await asyncio.to_thread(self.merge_shards)
-                await self._write(_RELEASE, (None, None, owner))
+                await self._write(sql.RELEASE, (None, None, owner))
 
     async def acknowledge(
         self, key: str, unit: Unit, request: Request, completion: Completion
@@ -229,11 +162,11 @@ class Journal:
             request.attempt, unit.generator, completion.text, completion.usage.prompt_tokens,
             completion.usage.completion_tokens, completion.cost,
         )  # fmt: skip
-        await self._write(_ACKNOWLEDGE, row)
+        await self._write(sql.ACKNOWLEDGE, row)
 
     async def reject(self, key: str, problem: InvalidAnswer) -> None:
         """Note for good what is wrong with an answer."""
-        await self._write(_REJECT, (problem.kind, problem.reason, key))
+        await self._write(sql.REJECT, (problem.kind, problem.reason, key))
 
     async def finish(self, unit: Unit, failure: Failure | None) -> None:
         """Note what became of a unit, and give it back; one that others hold stays as it is."""
@@ -247,11 +180,11 @@ class Journal:
             "valid" if failure is None else "dead", kind, reason, attempts, cost,
             self.owner.name,
         )  # fmt: skip
-        await self._write(_FINISH, row)
+        await self._write(sql.FINISH, row)
 
     async def release(self, unit: Unit, cost: float | None = None) -> None:
         """Give a unit back whose questions are not all answered; ``cost`` is what that took."""
-        await self._write(_RELEASE, (cost, unit.key, None))
+        await self._write(sql.RELEASE, (cost, unit.key, None))
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query, for the rooms of this package that keep tables here too."""
@@ -274,8 +207,8 @@ class Journal:
         """
         copy(self._file, shard, [unit.key for unit in units])
 
-    async def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        await self.commit([(sql, values)])
+    async def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        await self.commit([(statement, values)])
 
     async def commit(self, statements: Sequence[Statement]) -> None:
         """Return once statements are committed, all in one transaction.
@@ -318,7 +251,7 @@ class Journal:
         if self._committing is not None:
             await self._committing
         if self._claimed and self._problem is None:
-            await self._write(_RELEASE, (None, None, self.owner.name))
+            await self._write(sql.RELEASE, (None, None, self.owner.name))
         self._file.close()
         self.owner.close()
         if self._problem is not None and (kind is None or not issubclass(kind, Exception)):

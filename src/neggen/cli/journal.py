@@ -1,0 +1,182 @@
+"""The command that shows what the journal of answers holds, and saves it as plain text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neggen.cli.catalogue import JsonOption, WorkspaceArgument
+from neggen.cli.output import print_json, print_table, say
+from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    from neggen.generation.journal.listing import JournalListing
+    from neggen.generation.journal.reading import Row
+
+LONGEST_SHOWN = 120
+"""Characters of an answer or a reason in a table."""
+
+
+def journal(
+    workspace: WorkspaceArgument,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the items that were given up, with the reason.")
+    ] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="List the answers that were found invalid.")
+    ] = False,
+    item: Annotated[
+        str | None, typer.Option(help="Show every answer about the item with this id.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Save all answers to this JSONL file, as a backup.")
+    ] = None,
+    forget_batches: Annotated[
+        bool,
+        typer.Option(
+            "--forget-batches", help="Give up a provider's batches; their items are asked anew."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the journal holds: answers, failures, tokens and cost.
+
+    It only reads (but for --forget-batches), so it may be used while another command generates.
+    """
+    from neggen.generation.journal.listing import JournalListing
+    from neggen.workspace import Workspace
+
+    if sum((failed or rejected, item is not None, export is not None, forget_batches)) > 1:
+        raise NegGenError(
+            "Give --item, --export, --forget-batches, or any of --failed and --rejected, not "
+            "several."
+        )
+    place = Workspace.open(workspace)
+    if forget_batches:
+        from neggen.generation.batches.hosted import forget_batches as forget
+
+        say(f"Gave up {forget(place)} batches; the provider may still work on them and bill them.")
+        return
+    with JournalListing(place.journal_path) as listing:
+        if listing.warning is not None:
+            say(listing.warning)
+        if export is not None:
+            _export(listing, export, as_json)
+        elif item is not None:
+            _show_item(listing, item, as_json)
+        else:
+            _show(listing, failed, rejected, as_json)
+
+
+def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) -> None:
+    sides, failures = listing.sides(), listing.failures()
+    dead = list(listing.dead()) if failed else []
+    refused = list(listing.rejected()) if rejected else []
+    if as_json:
+        figures: dict[str, Any] = {
+            "journal": str(listing.path),
+            "sides": [asdict(side) for side in sides],
+            "failures": failures,
+        }
+        asked_for = {"failed": dead} if failed else {}
+        print_json(figures | asked_for | ({"rejected": refused} if rejected else {}))
+        return
+    counts = ["valid", "dead", "unfinished", "answers", "rejected"]
+    counts += ["prompt_tokens", "completion_tokens"]
+    print_table(
+        ["generator", "modality", *(name.replace("_", " ") for name in counts), "cost"],
+        [
+            [
+                visible(side.generator),
+                visible(side.modality),
+                *(f"{getattr(side, name):,}" for name in counts),
+                f"${side.cost:,.4f}" if side.cost is not None else "–",
+            ]
+            for side in sides
+        ],
+        title=str(listing.path),
+    )
+    times = [time for side in sides for time in (side.first, side.last) if time is not None]
+    if times:
+        say(f"Answers from {visible(min(times))} to {visible(max(times))}.")
+    if failures:
+        names = ["generator", "modality", "kind", "items", "example"]
+        _table(names, failures, "Why items were given up")
+    if failed:
+        _table(["item_id", "modality", "generator", "kind", "attempts", "reason"], dead, "Dead")
+    if rejected:
+        names = ["item_id", "modality", "step", "attempt", "rejected_kind", "answer"]
+        _table(names, refused, "Invalid answers")
+
+
+def _table(names: list[str], rows: list[Row], title: str) -> None:
+    cells = [[visible(_shortened(row[name])) for name in names] for row in rows]
+    print_table([name.replace("_", " ") for name in names], cells, title=title)
+
+
+def _show_item(listing: JournalListing, item_id: str, as_json: bool) -> None:
+    units = listing.dialogues(item_id)
+    if as_json:
+        print_json({"item_id": item_id, "units": units})
+        return
+    for unit in units:
+        typer.echo(visible(f"{item_id}, {unit['modality']}, {unit['generator']}: {unit['state']}"))
+        if unit.get("kind") is not None:
+            typer.echo(visible(f"  given up: {unit['kind']}: {unit['reason']}"))
+        for answer in unit["answers"]:
+            what = f"{answer['step']}, completion {answer['completion']}"
+            tokens = f"{answer['prompt_tokens']} + {answer['completion_tokens']} tokens"
+            typer.echo(visible(f"  {what}, attempt {answer['attempt']}, {tokens}, {answer['at']}"))
+            for line in answer["answer"].split("\n"):
+                typer.echo(f"    {visible(line)}")
+            if answer["rejected_kind"] is not None:
+                verdict = f"rejected: {answer['rejected_kind']}: {answer['rejected_reason']}"
+                typer.echo(visible(f"  {verdict}"))
+            else:
+                typer.echo("  not rejected")
+
+
+def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
+    from neggen.workspace import atomic_path
+
+    count = 0
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            for answer in listing.answers():
+                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                count += 1
+        if listing.damage is not None and path.exists():
+            raise NegGenError(
+                f"Not all answers of {listing.path} can be read ({listing.damage}), so {path} is "
+                "kept as it is: it may hold more; give --export the name of a new file."
+            )
+    if as_json:
+        print_json({"file": str(path), "answers": count, "damage": listing.damage})
+        return
+    say(f"{count:,} answers saved to {path}.")
+    if listing.damage is not None:
+        say(
+            f"The journal {listing.path} is damaged ({listing.damage}): these are all the answers "
+            "that could be read."
+        )
+
+
+def _shortened(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` with what a terminal would not show, or obey, as escapes.
+
+    >>> visible("red\x1b[2J")
+    'red\\x1b[2J'
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
