@@ -147,6 +147,10 @@ def encode(
     ] = None,
     device: DeviceOption = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 64,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Encode on a Ray cluster: its address, 'auto', or 'local'."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Encode descriptions and negatives to vectors; texts that are known already cost nothing."""
@@ -159,7 +163,19 @@ def encode(
     records = read_records(place.records_path)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
     with counting("Encoding") as progress:
-        summary = run(place, records, text_encoder, progress)
+        if ray is None:
+            summary = run(place, records, text_encoder, progress)
+        else:
+            from neggen.encoding.distributed import encode_on_ray
+
+            summary = encode_on_ray(
+                place,
+                records,
+                text_encoder,
+                None if ray == "local" else ray,
+                gpus=float(device != "cpu"),
+                on_progress=progress,
+            )
     figures = {"texts": summary.texts, "encoded": summary.encoded, "dim": summary.dim}
     if as_json:
         print_json({"encoder": text_encoder.name, **figures})

@@ -121,7 +121,8 @@ def _pastel(variant: int, rng: np.random.Generator) -> Field:
     slant = _U * 0.9 + _V * 0.55
     panes = ((slant * 3.1) % 1 < 0.72) & (np.abs(_V - 0.3 - 0.25 * _U) > 0.014)
     window = panes & (slant > 0.32) & (slant < 1.3)
-    return room * (1 - 0.09 + 0.12 * gaussian_filter(window.astype(np.float32), 2.5))[..., None]
+    light: Field = 1 - 0.09 + 0.12 * gaussian_filter(window.astype(np.float32), 2.5)
+    return room * light[..., None]
 
 
 def _table(variant: int, rng: np.random.Generator) -> Field:

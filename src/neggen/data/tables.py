@@ -45,7 +45,8 @@ def _from_pandas(frame: Any, where: str) -> pl.DataFrame:
         if str(name) in columns:
             raise NegGenError(f"{where} have two columns named '{name}'; rename one.")
         try:
-            columns[str(name)] = pl.from_pandas(values)
+            column: Any = pl.from_pandas(values)  # of a Series, a Series
+            columns[str(name)] = column
         except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
             raise NegGenError(
                 f"Column '{name}' of {inside(where)} cannot be read ({error}); make its values "
