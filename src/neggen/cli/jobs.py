@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neggen.generation.backends.budget import Prices
     from neggen.generation.batches.importing import Imported
     from neggen.generation.dialogue import Screen
-    from neggen.generation.run import GenerationSummary, Options
+    from neggen.generation.prepared import GenerationSummary, Options
     from neggen.workspace import Workspace
 
 

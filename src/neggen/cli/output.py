@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from neggen.generation.run import GenerationSummary
+    from neggen.generation.prepared import GenerationSummary
     from neggen.models.base import OnPhaseEpoch
     from neggen.training.loop import EpochLog
 

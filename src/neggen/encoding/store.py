@@ -8,7 +8,7 @@ can be stale.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,20 +91,43 @@ def encode(
         encoder: the text encoder.
         on_progress: called with (texts finished, texts to encode).
     """
+
+    def encoded(missing: list[str]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        finished = 0
+
+        def advance(count: int) -> None:
+            nonlocal finished
+            finished += count
+            if on_progress is not None:
+                on_progress(finished, len(missing))
+
+        for start in range(0, len(missing), SAVE_EVERY):
+            chunk = missing[start : start + SAVE_EVERY]
+            yield chunk, encoder.encode(chunk, advance)
+
+    return keep_encoded(workspace, records, encoder, encoded)
+
+
+def keep_encoded(
+    workspace: Workspace,
+    records: pl.DataFrame,
+    encoder: TextEncoder,
+    encoded: Callable[[list[str]], Iterator[tuple[list[str], NDArray[np.float32]]]],
+) -> EncodingSummary:
+    """Keep the vectors of all descriptions and negatives of a workspace.
+
+    Args:
+        workspace: where the vectors are kept.
+        records: what generation wrote, with ``description`` and ``negative``.
+        encoder: the text encoder.
+        encoded: takes the distinct texts without a vector and yields some of them with their
+            vectors ``[texts, d]`` at a time; each time they are written.
+    """
     store = VectorStore(_path(workspace, encoder.fingerprint))
     texts = [*records["description"], *records["negative"]]
     missing = store.missing(texts)
-    finished = 0
-
-    def advance(count: int) -> None:
-        nonlocal finished
-        finished += count
-        if on_progress is not None:
-            on_progress(finished, len(missing))
-
-    for start in range(0, len(missing), SAVE_EVERY):
-        chunk = missing[start : start + SAVE_EVERY]
-        store.add(chunk, encoder.encode(chunk, advance))
+    for chunk, vectors in encoded(missing):
+        store.add(chunk, vectors)
     distinct = list(dict.fromkeys(texts))
     write_toml(
         workspace.vectors_dir / "manifest.toml",

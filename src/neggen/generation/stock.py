@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from neggen.generation.dialogue import Screen
+from neggen.generation.records import InvalidAnswer, Record
+
 LEAST_ITEMS = 10
 LEAST_SHARE = 0.02
 """Of a modality's items; a phrase used for fewer is no habit."""
@@ -63,3 +66,20 @@ def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[
         .collect(engine="streaming")
     )
     return frozenset(stock.iter_rows())
+
+
+def without_stock(stock: frozenset[tuple[str, str]], screen: Screen | None) -> Screen:
+    """Return a screen that also refuses replacements in ``stock``."""
+
+    def judge(record: Record) -> None:
+        for replacement in record.replacements:
+            if (record.modality, replacement.lower()) in stock:
+                raise InvalidAnswer(
+                    "stock answer",
+                    f"The replacement {replacement!r} was given for many other items; give one "
+                    "that is made for this item.",
+                )
+        if screen is not None:
+            screen(record)
+
+    return judge

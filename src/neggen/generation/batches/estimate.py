@@ -10,10 +10,11 @@ from neggen.data.dataset import Dataset
 from neggen.generation.backends.base import Backend
 from neggen.generation.backends.budget import Prices
 from neggen.generation.journal import Journal
+from neggen.generation.prepared import Options
 from neggen.generation.prompts import Prompts, load_prompts
 from neggen.generation.records import Modality
 from neggen.generation.requests import Plan, Request, Step, Usage
-from neggen.generation.run import Options, look_ahead, run_to_end
+from neggen.generation.run import look_ahead, run_to_end
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 
@@ -66,7 +67,7 @@ def estimate(
         data: the catalogue.
         backend: who would answer.
         prices: of its calls.
-        options: see :class:`~neggen.generation.run.Options`.
+        options: see :class:`~neggen.generation.prepared.Options`.
 
     Raises:
         NegGenError: If an option or the journal cannot be used.

@@ -15,7 +15,8 @@ from neggen.generation.backends.base import Backend
 from neggen.generation.batches.collecting import Collector, Line
 from neggen.generation.batches.ledger import Ledger
 from neggen.generation.journal import Journal
-from neggen.generation.run import GenerationSummary, Options, look_ahead, run_to_end
+from neggen.generation.prepared import GenerationSummary, Options
+from neggen.generation.run import look_ahead, run_to_end
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 
@@ -112,7 +113,7 @@ def export_batch(
         backend: who would answer on line; its answers and those of the batch are the same.
         path: the file to write, which must not exist.
         limits: of one file.
-        options: see :class:`~neggen.generation.run.Options`.
+        options: see :class:`~neggen.generation.prepared.Options`.
 
     Raises:
         NegGenError: If the file exists or cannot be written, or an option cannot be used.

@@ -21,7 +21,8 @@ from neggen.generation.batches.ledger import Ledger
 from neggen.generation.batches.provider import Provider
 from neggen.generation.batches.rounds import Round, Waiting
 from neggen.generation.journal import Journal
-from neggen.generation.run import GenerationSummary, Options, generate, run_to_end
+from neggen.generation.prepared import GenerationSummary, Options
+from neggen.generation.run import generate, run_to_end
 from neggen.workspace import Workspace
 
 
@@ -66,7 +67,7 @@ def generate_in_batches(
         waiting: how to wait.
         limits: of one batch.
         on_wait: called with the requests done and in all, of the batches under way.
-        options: see :class:`~neggen.generation.run.Options`.
+        options: see :class:`~neggen.generation.prepared.Options`.
 
     Raises:
         NegGenError: If the provider refuses or cannot be reached, a batch failed as a whole,

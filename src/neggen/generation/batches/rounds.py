@@ -21,7 +21,8 @@ from neggen.generation.batches.importing import Imported, take_results
 from neggen.generation.batches.ledger import Batch, Ledger
 from neggen.generation.batches.provider import Progress, Provider
 from neggen.generation.journal import Journal
-from neggen.generation.run import Options, look_ahead
+from neggen.generation.prepared import Options
+from neggen.generation.run import look_ahead
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 

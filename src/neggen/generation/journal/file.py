@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from neggen.errors import NegGenError
 
@@ -71,7 +71,6 @@ class JournalFile:
         self._writing = threading.Lock()
         # A shard lies beside others, among which whatever could not be written to it is looked for.
         self._rescue_folder = shard_folder(path) if shared else path.parent
-        self._reserve = path.with_name(f".{path.name}.{uuid.uuid4().hex}.reserve")
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = _connect(path, shared)
@@ -84,7 +83,7 @@ class JournalFile:
                 )
             if version == 0:
                 self._writer.executescript(_TABLES)
-            _set_aside(self._reserve, RESERVE_BYTES)
+            self._reserve = _set_aside(path.parent, RESERVE_BYTES)
 
     def read(self, query: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query.
@@ -120,7 +119,7 @@ class JournalFile:
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL and not self.full:
                 self.full = True
-                self._reserve.unlink(missing_ok=True)
+                self._reserve.close()
                 self.commit(statements)
                 return
             saved = _rescue(self._rescue_folder, statements)
@@ -163,7 +162,7 @@ class JournalFile:
         with explained(self.path):
             self._writer.close()
             self._reader.close()
-        self._reserve.unlink(missing_ok=True)
+        self._reserve.close()
 
 
 @contextmanager
@@ -194,12 +193,19 @@ def _connect(path: Path, shared: bool) -> sqlite3.Connection:
     return connection
 
 
-def _set_aside(path: Path, size: int) -> None:
-    with path.open("wb") as file:
+def _set_aside(folder: Path, size: int) -> IO[bytes]:
+    """Return a nameless file that takes room until it is closed, or this process ends."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it outlives this function)
+    try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.write(bytes(size))
+            file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _rescue(best: Path, statements: Sequence[Statement]) -> Path | None:

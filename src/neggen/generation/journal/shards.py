@@ -80,7 +80,5 @@ def _wait_for_workers(shard: Path) -> None:
 
 def _delete(shard: Path) -> None:
     shard.unlink(missing_ok=True)
-    for reserve in shard.parent.glob(f".{shard.name}.*.reserve"):
-        reserve.unlink(missing_ok=True)
     if owners_folder(shard).is_dir():
         owners_folder(shard).rmdir()
