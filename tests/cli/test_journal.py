@@ -55,9 +55,19 @@ def test_it_shows_the_counts(cli: Cli, place: Workspace, monkeypatch: pytest.Mon
     ended = cli("journal", place.path)
     assert ended.code == 0, ended.err
     assert_harmless(ended.out + ended.err)
-    (row,) = (line for line in ended.out.splitlines() if "tiny [b]" in line and "$" in line)
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["tiny [b]", "text", "1", "1", "0", "2", "1", "10", "4", "$0.5000"]
+    assert "text by tiny [b]" in ended.out
+    rows = [line.strip("│ ").split("│") for line in ended.out.split("why", 1)[0].splitlines()]
+    cells = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
+    assert cells == {
+        "valid": "1",
+        "dead": "1",
+        "unfinished": "0",
+        "answers": "2",
+        "rejected": "1",
+        "prompt tokens": "10",
+        "completion tokens": "4",
+        "cost": "$0.5000",
+    }
     assert "no JSON" in ended.out
     assert "Answers from 20" in ended.err
     assert "Dead" not in ended.out

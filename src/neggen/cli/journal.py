@@ -87,17 +87,13 @@ def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) 
         return
     counts = ["valid", "dead", "unfinished", "answers", "rejected"]
     counts += ["prompt_tokens", "completion_tokens"]
+    rows = [
+        [name.replace("_", " "), *(f"{getattr(side, name):,}" for side in sides)] for name in counts
+    ]
+    costs = [f"${side.cost:,.4f}" if side.cost is not None else "–" for side in sides]
     print_table(
-        ["generator", "modality", *(name.replace("_", " ") for name in counts), "cost"],
-        [
-            [
-                visible(side.generator),
-                visible(side.modality),
-                *(f"{getattr(side, name):,}" for name in counts),
-                f"${side.cost:,.4f}" if side.cost is not None else "–",
-            ]
-            for side in sides
-        ],
+        ["", *(f"{visible(side.modality)} by {visible(side.generator)}" for side in sides)],
+        [*rows, ["cost", *costs]],
         title=str(listing.path),
     )
     times = [time for side in sides for time in (side.first, side.last) if time is not None]

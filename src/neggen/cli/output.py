@@ -72,7 +72,7 @@ def print_table(
 
 
 def _is_figure(cell: str) -> bool:
-    return cell == "" or cell[0] in "0123456789+-–"
+    return cell == "" or cell[0] in "0123456789+-–$"
 
 
 def print_metrics(
