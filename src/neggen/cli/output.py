@@ -62,10 +62,10 @@ def print_table(
 ) -> None:
     """Print a table to standard output; columns of figures are right-aligned."""
     cells = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title and escape(title), title_justify="left", header_style="bold")
     for position, column in enumerate(columns):
         figures = all(_is_figure(row[position]) for row in cells)
-        table.add_column(column, justify="right" if figures else "left")
+        table.add_column(escape(column), justify="right" if figures else "left")
     for row in cells:
         table.add_row(*(escape(cell) for cell in row))
     Console(highlight=False).print(table)
