@@ -170,3 +170,27 @@ def test_what_needs_a_model_says_so(cli: Cli, place: Path, option: str) -> None:
     ended = cli("generate", place, *option.split())
     assert ended.code == 2
     assert f"{option.split()[0]} needs a" in ended.remark()
+
+
+def test_a_local_model_answers_every_item(cli: Cli, place: Path, tiny_model: Path) -> None:
+    pytest.importorskip("llguidance", reason="needs the extra local")
+    told = cli("generate", place, "--local", tiny_model, "--max-tokens", 40, "--attempts", 1)
+    # What a random model says is well-formed at best.
+    assert told.code == 2
+    assert f"local: {tiny_model.name} gave no valid record" in told.remark()
+    (side,) = cli("journal", place, "--json").json()["sides"]
+    assert (side["dead"], side["valid"], side["unfinished"]) == (ITEMS, 0, 0)
+
+
+def test_a_cluster_writes_the_same_records(
+    cli: Cli, server: ChatServer, typed: list[object], place: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    figures = cli(*typed, "--ray", "local", "--json").json()["modalities"]["text"]
+    assert (figures["asked"], figures["valid"]) == (ITEMS, ITEMS)
+    before = Workspace(place).records_path.read_bytes()
+    assert cli(*typed, "--json").json()["modalities"]["text"]["asked"] == 0
+    assert Workspace(place).records_path.read_bytes() == before
+    encoded = cli("encode", place, "--ray", "local", "--json").json()
+    assert encoded["texts"] == encoded["encoded"] == 2
+    assert cli("encode", place, "--json").json()["encoded"] == 0

@@ -21,10 +21,12 @@ import pytest
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.generation.backends.budget import Prices
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.distributed import generate_on_ray
 from neggen.generation.journal.file import shard_folder
 from neggen.generation.journal.owner import owners_folder
+from neggen.generation.prepared import GenerationSummary
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.testing.chat_server import prompt_of, scripted_answer
@@ -214,6 +216,35 @@ def test_a_driver_that_is_interrupted_and_then_killed_goes_on_where_it_was(
     assert {item for item in kept if asked[item] > 1} == set()
     assert len(scripted.calls) - ITEMS <= CONCURRENCY
     assert len(read_records(Workspace(tmp_path).records_path)) == ITEMS
+
+
+def test_a_budget_is_shared_among_the_parts_and_never_passed(
+    scripted: ChatServer, cluster: Cluster, tmp_path: Path
+) -> None:
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, Any]:
+        status, answer = scripted.say(scripted_answer(body, prompt_of(body)))
+        usage = {"prompt_tokens": 2000, "completion_tokens": 100, "total_tokens": 2100}
+        return status, {**answer, "usage": usage}
+
+    scripted.reply = reply
+    prices = Prices(input=1.0, output=10.0)  # US$ a million, so an answer costs 0.3 cents
+    make = partial(OpenAICompatibleBackend, scripted.url, "m", prices=prices, max_tokens=100)
+    workspace, data = Workspace(tmp_path), catalogue_of(ITEMS)
+
+    def run(budget: float) -> GenerationSummary:
+        return generate_on_ray(
+            workspace, data, make, cluster.address, budget=budget, concurrency=CONCURRENCY
+        )
+
+    some = run(0.1)
+    count = len(scripted.calls)
+    assert 25 <= count <= 33, "nearly all is spent, also what the parts left over"
+    assert some.cost == pytest.approx(0.003 * count)
+    assert "the budget of $0.10 is spent" in (some.stopped or "")
+    assert some.modalities["text"].waiting == ITEMS - count
+    rest = run(0.25)
+    assert (rest.stopped, rest.modalities["text"].valid) == (None, ITEMS)
+    assert len(scripted.calls) == ITEMS
 
 
 def test_a_wrong_key_ends_the_run_in_one_sentence(
