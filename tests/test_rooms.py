@@ -11,7 +11,7 @@ import pytest
 import neggen
 
 ROOMS = [
-    ("errors", "config", "workspace"),
+    ("errors", "event_loop", "config", "workspace"),
     ("data",),
     ("generation",),
     ("encoding",),

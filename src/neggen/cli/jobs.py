@@ -195,8 +195,8 @@ def _say_imported(imported: Imported) -> None:
 
 
 def _spent(place: Workspace, prices: Prices) -> float:
+    from neggen.event_loop import run_to_end
     from neggen.generation.journal import Journal
-    from neggen.generation.run import run_to_end
 
     async def look() -> float:
         async with Journal(place.journal_path) as journal:

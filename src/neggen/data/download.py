@@ -6,11 +6,9 @@ import asyncio
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from aiohttp import DefaultResolver
@@ -21,6 +19,7 @@ from neggen.data.fetch import Fetcher, FetchFailed
 from neggen.data.images import shown
 from neggen.data.picture import CHECKED_SIDE, UnreadablePicture, open_picture
 from neggen.errors import NegGenError
+from neggen.event_loop import run_to_end
 from neggen.workspace import atomic_path
 
 NAMED_IN_NOTE = 5
@@ -87,7 +86,7 @@ def download_images(
         return items, ()
     texts = items[column].to_list()
     addresses = list(dict.fromkeys(text.strip() for text in texts if _is_address(text)))
-    failures = _run(_download(addresses, downloads))
+    failures = run_to_end(_download(addresses, downloads))
     names = [
         text
         if not _is_address(text)
@@ -198,13 +197,3 @@ def _keep(content: bytes, path: Path) -> None:
     open_picture(content, CHECKED_SIDE)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _run(job: Coroutine[Any, Any, dict[str, str]]) -> dict[str, str]:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(job)
-    # A notebook already runs a loop in this thread.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, job).result()

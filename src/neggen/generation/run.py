@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar, Unpack
+from typing import Unpack
 
 import polars as pl
 
 from neggen.data.dataset import Dataset
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.base import Backend
 from neggen.generation.inputs import item_inputs
 from neggen.generation.journal import Journal
@@ -20,8 +18,6 @@ from neggen.generation.record_files import read_records, written
 from neggen.generation.runner import LookAhead
 from neggen.generation.stock import without_stock
 from neggen.workspace import Workspace
-
-Result = TypeVar("Result")
 
 
 def generate(
@@ -85,16 +81,6 @@ async def look_ahead(
     runner = run.runner(journal, note)
     await runner.run(item_inputs(data, run.sides), lambda records: None, run.workers)
     return run.summary
-
-
-def run_to_end(job: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in an event loop of its own, also within a notebook, which has one."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(job)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, job).result()
 
 
 async def generate_async(

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 @contextmanager
 def serve_in_thread(app: web.Application) -> Iterator[str]:
     """Serve while the block runs; gives the address, such as ``http://127.0.0.1:40123``."""
-    loop = asyncio.new_event_loop()
     ready = threading.Event()
     ended = asyncio.Event()
-    address: list[str] = []
+    started: list[tuple[asyncio.AbstractEventLoop, str]] = []
 
     async def serve() -> None:
         runner, url = await _start(app, "127.0.0.1", 0)
-        address.append(url)
+        started.append((asyncio.get_running_loop(), url))
         ready.set()
         try:
             await ended.wait()
@@ -32,18 +31,18 @@ def serve_in_thread(app: web.Application) -> Iterator[str]:
 
     def work() -> None:
         try:
-            loop.run_until_complete(serve())
+            asyncio.run(serve())  # which also ends what still answers somebody
         finally:
-            loop.close()
             ready.set()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     ready.wait()
-    if not address:
+    if not started:
         raise RuntimeError("the server did not start")
+    loop, url = started[0]
     try:
-        yield address[0]
+        yield url
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Unpack
 
 from neggen.data.dataset import Dataset
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.base import Backend
 from neggen.generation.backends.budget import Prices
 from neggen.generation.journal import Journal
@@ -14,7 +15,7 @@ from neggen.generation.prepared import Options
 from neggen.generation.prompts import Prompts, load_prompts
 from neggen.generation.records import Modality
 from neggen.generation.requests import Plan, Request, Step, Usage
-from neggen.generation.run import look_ahead, run_to_end
+from neggen.generation.run import look_ahead
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 

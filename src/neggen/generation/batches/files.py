@@ -11,12 +11,13 @@ from typing import Unpack
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.base import Backend
 from neggen.generation.batches.collecting import Collector, Line
 from neggen.generation.batches.ledger import Ledger
 from neggen.generation.journal import Journal
 from neggen.generation.prepared import GenerationSummary, Options
-from neggen.generation.run import look_ahead, run_to_end
+from neggen.generation.run import look_ahead
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.base import Backend
 from neggen.generation.backends.budget import Prices
 from neggen.generation.batches.collecting import Deferring
@@ -22,7 +23,7 @@ from neggen.generation.batches.provider import Provider
 from neggen.generation.batches.rounds import Round, Waiting
 from neggen.generation.journal import Journal
 from neggen.generation.prepared import GenerationSummary, Options
-from neggen.generation.run import generate, run_to_end
+from neggen.generation.run import generate
 from neggen.workspace import Workspace
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.budget import Prices
 from neggen.generation.batches.ledger import Exported, Ledger
 from neggen.generation.batches.results import Result, read_results
 from neggen.generation.journal import Journal
 from neggen.generation.requests import Completion, Usage
-from neggen.generation.run import run_to_end
 from neggen.workspace import Workspace
 
 TOGETHER = 256

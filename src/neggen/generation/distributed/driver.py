@@ -26,6 +26,7 @@ from typing import Unpack
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.event_loop import run_to_end
 from neggen.generation.backends.base import Backend
 from neggen.generation.backends.budget import Budget
 from neggen.generation.distributed.accounts import account
@@ -38,7 +39,7 @@ from neggen.generation.journal.owner import Owner, owners_folder
 from neggen.generation.journal.shards import only_driver, shard_path
 from neggen.generation.prepared import GenerationSummary, Options, PreparedRun
 from neggen.generation.records import Modality
-from neggen.generation.run import generate_async, look_ahead, run_to_end
+from neggen.generation.run import generate_async, look_ahead
 from neggen.generation.runner import Pending
 from neggen.workspace import Workspace
 
