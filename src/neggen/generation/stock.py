@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import polars as pl
 
 from neggen.generation.dialogue import Screen
 from neggen.generation.records import InvalidAnswer, Record
 
+RECORDS_TOGETHER = 8192
 LEAST_ITEMS = 10
 LEAST_SHARE = 0.02
 """Of a modality's items; a phrase used for fewer is no habit."""
@@ -32,40 +36,56 @@ def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[
     Returns:
         Replacements in lower case, ``str.to_lowercase`` of polars.
     """
-    slots = (
-        records.lazy()
-        .select("item_id", "modality", "values", "replacements")
-        .explode("values", "replacements")
-        .with_columns(pl.col("values", "replacements").str.to_lowercase())
+    lazy = records.lazy().select("item_id", "modality", "values", "replacements")
+    # Nearly all phrases are rare: their hashes tell so, and only the rest is looked at.
+    hashes, items = [], []
+    for slots in _slots(lazy):
+        hashes.append(slots.select(_hash("replacements")).to_series().to_numpy())
+        items.append(slots.select("modality", pl.col("item_id").hash()).unique())
+    distinct, counts = np.unique(np.concatenate(hashes or [[]]), return_counts=True)
+    frequent = pl.Series(distinct[counts >= LEAST_ITEMS], dtype=pl.UInt64).implode()
+    if frequent.item().is_empty():
+        return frozenset()
+    slots = pl.concat(
+        slots.filter(_hash("replacements").is_in(frequent) | _hash("values").is_in(frequent))
+        for slots in _slots(lazy)
     )
     phrase = ["modality", "replacements"]
-    # Nearly all phrases are rare; setting them aside in a stream keeps a large catalogue's small.
-    counts = slots.group_by(phrase).len().filter(pl.col("len") >= LEAST_ITEMS).select(phrase)
-    frequent = counts.collect(engine="streaming").lazy()
-    items = records.lazy().group_by("modality").agg(of=pl.col("item_id").n_unique())
-    described = (
-        slots.select("item_id", "modality", replacements="values")
-        .join(frequent, on=phrase, how="semi")
-        .group_by(phrase)
-        .agg(own=pl.col("item_id").n_unique())
-    )
     stock = (
-        slots.join(frequent, on=phrase, how="semi")
-        .group_by(phrase)
+        slots.group_by(phrase)
         .agg(used=pl.col("item_id").n_unique(), replaced=pl.col("values").n_unique())
-        .join(items, on="modality")
-        .join(described, on=phrase, how="left")
+        .join(
+            slots.group_by("modality", replacements="values").agg(own=pl.col("item_id").n_unique()),
+            on=phrase,
+            how="left",
+        )
+        .join(
+            pl.concat(items).group_by("modality").agg(of=pl.col("item_id").n_unique()), "modality"
+        )
         .filter(
-            pl.col("replacements").is_not_null(),
             pl.col("used") >= LEAST_ITEMS,
             pl.col("used") >= LEAST_SHARE * pl.col("of"),
             pl.col("replaced") >= LEAST_REPLACED,
             pl.col("used") >= TIMES_A_VALUE * pl.col("own").fill_null(0),
         )
-        .select(phrase)
-        .collect(engine="streaming")
     )
-    return frozenset(stock.iter_rows())
+    return frozenset(stock.select(phrase).iter_rows())
+
+
+def _slots(records: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Yield one row a slot, in lower case, some thousand records at a time."""
+    start = 0
+    while not (chunk := records.slice(start, RECORDS_TOGETHER).collect()).is_empty():
+        start += len(chunk)
+        yield (
+            chunk.explode("values", "replacements")
+            .with_columns(pl.col("values", "replacements").str.to_lowercase())
+            .drop_nulls()
+        )
+
+
+def _hash(column: str) -> pl.Expr:
+    return pl.struct("modality", pl.col(column).alias("phrase")).hash()
 
 
 def without_stock(stock: frozenset[tuple[str, str]], screen: Screen | None) -> Screen:
