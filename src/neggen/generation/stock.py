@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neggen.generation.dialogue import Screen
 from neggen.generation.records import InvalidAnswer, Record
@@ -38,30 +39,29 @@ def stock_replacements(records: pl.DataFrame | pl.LazyFrame) -> frozenset[tuple[
     """
     lazy = records.lazy().select("item_id", "modality", "values", "replacements")
     # Nearly all phrases are rare: their hashes tell so, and only the rest is looked at.
-    hashes, items = [], []
+    hashes: list[NDArray[np.uint64]] = []
+    items: list[pl.DataFrame] = []
     for slots in _slots(lazy):
         hashes.append(slots.select(_hash("replacements")).to_series().to_numpy())
         items.append(slots.select("modality", pl.col("item_id").hash()).unique())
-    distinct, counts = np.unique(np.concatenate(hashes or [[]]), return_counts=True)
-    frequent = pl.Series(distinct[counts >= LEAST_ITEMS], dtype=pl.UInt64).implode()
-    if frequent.item().is_empty():
+    distinct, counts = np.unique(
+        np.concatenate([*hashes, np.empty(0, dtype=np.uint64)]), return_counts=True
+    )
+    if not (counts >= LEAST_ITEMS).any():
         return frozenset()
+    frequent = pl.Series(distinct[counts >= LEAST_ITEMS], dtype=pl.UInt64).implode()
     slots = pl.concat(
         slots.filter(_hash("replacements").is_in(frequent) | _hash("values").is_in(frequent))
         for slots in _slots(lazy)
     )
     phrase = ["modality", "replacements"]
+    different_items = pl.col("item_id").n_unique()
+    described = slots.group_by("modality", replacements="values").agg(own=different_items)
     stock = (
         slots.group_by(phrase)
-        .agg(used=pl.col("item_id").n_unique(), replaced=pl.col("values").n_unique())
-        .join(
-            slots.group_by("modality", replacements="values").agg(own=pl.col("item_id").n_unique()),
-            on=phrase,
-            how="left",
-        )
-        .join(
-            pl.concat(items).group_by("modality").agg(of=pl.col("item_id").n_unique()), "modality"
-        )
+        .agg(used=different_items, replaced=pl.col("values").n_unique())
+        .join(described, on=phrase, how="left")
+        .join(pl.concat(items).group_by("modality").agg(of=different_items), on="modality")
         .filter(
             pl.col("used") >= LEAST_ITEMS,
             pl.col("used") >= LEAST_SHARE * pl.col("of"),
