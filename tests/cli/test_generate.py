@@ -149,6 +149,7 @@ def test_a_batch_file_goes_out_and_its_results_come_in(
     [
         ("--batch --dry-run", "Give only one of --dry-run and --batch"),
         ("--batch --budget 5", "--budget cannot be kept with --batch"),
+        ("--batch-size 2", "--batch-size needs --local"),
         ("--budget 5", "--budget needs --input-price and --output-price"),
         ("--input-price 1", "Give both --input-price and --output-price"),
         ("--local folder", "Give only one of --answers FILE, --model NAME"),
@@ -165,11 +166,48 @@ def test_options_that_do_not_go_together_are_refused(
     assert server.calls == []
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--export-batch f", "--batch", "--ray local"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--dry-run",
+        "--export-batch f",
+        "--batch",
+        "--ray local",
+        "--temperature 1",
+        "--max-tokens 9",
+        "--timeout 5",
+        "--requests-per-minute 5",
+    ],
+)
 def test_what_needs_a_model_says_so(cli: Cli, place: Path, option: str) -> None:
     ended = cli("generate", place, *option.split())
     assert ended.code == 2
-    assert f"{option.split()[0]} needs a" in ended.remark()
+    assert f"{option.split()[0]} needs " in ended.remark()
+
+
+def test_records_of_a_model_are_not_replaced_by_accident(
+    cli: Cli, server: ChatServer, typed: list[object], place: Path
+) -> None:
+    cli(*typed, "--json").json()
+    before = Workspace(place).records_path.read_bytes()
+    refused = cli("generate", place)
+    assert refused.code == 2
+    assert f"has {ITEMS} text records by openai-compatible: m" in refused.remark()
+    assert Workspace(place).records_path.read_bytes() == before
+    other = cli(*typed[:-1], "other")
+    assert f"{ITEMS} text records by openai-compatible: m made way" in other.remark()
+    cli(*typed, "--json").json()
+    assert Workspace(place).records_path.read_bytes() == before
+
+
+def test_a_budget_does_not_count_the_free_answers_of_another_model(
+    cli: Cli, server: ChatServer, typed: list[object]
+) -> None:
+    cli(*typed, "--json").json()
+    paid = cli(*typed[:-1], "paid", *PRICES, "--budget", 10_000, "--json").json()
+    assert (paid["cost"], paid["stopped"]) == (13 * ITEMS, None)
+    again = cli(*typed, *PRICES, "--budget", 14 * ITEMS, "--attempts", 4, "--retry-failed")
+    assert again.code == 0
 
 
 def test_a_local_model_answers_every_item(cli: Cli, place: Path, tiny_model: Path) -> None:

@@ -55,8 +55,9 @@ def test_it_shows_the_counts(cli: Cli, place: Workspace, monkeypatch: pytest.Mon
     ended = cli("journal", place.path)
     assert ended.code == 0, ended.err
     assert_harmless(ended.out + ended.err)
-    assert "text by tiny [b]" in ended.out
-    rows = [line.strip("│ ").split("│") for line in ended.out.split("why", 1)[0].splitlines()]
+    title, _, table = ended.out.partition("\n")
+    assert title.strip() == "tiny [b]"
+    rows = [line.strip("│ ").split("│") for line in table.split("why", 1)[0].splitlines()]
     cells = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
     assert cells == {
         "valid": "1",
@@ -122,18 +123,19 @@ def test_it_saves_all_answers(cli: Cli, place: Workspace, tmp_path: Path) -> Non
 def test_a_damaged_journal_never_replaces_a_better_backup(
     cli: Cli, place: Workspace, tmp_path: Path
 ) -> None:
+    backup = tmp_path / "backup.jsonl"
+    assert cli("journal", place.path, "--export", backup).code == 0
+    precious = backup.read_text()
     content = place.journal_path.read_bytes()
     place.journal_path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
     ended = cli("journal", place.path)
     assert ended.code == 2
     assert "malformed" in ended.remark()
     assert ".recover" in ended.remark()
-    backup = tmp_path / "backup.jsonl"
-    backup.write_text("precious")
     ended = cli("journal", place.path, "--export", backup)
     assert ended.code == 2
     assert "kept as it is" in ended.remark()
-    assert backup.read_text() == "precious"
+    assert backup.read_text() == precious
     ended = cli("journal", place.path, "--export", tmp_path / "new.jsonl")
     assert ended.code == 0
     assert "is damaged" in ended.remark()
@@ -161,4 +163,30 @@ def test_nothing_that_a_terminal_obeys_stays() -> None:
 def test_batches_are_given_up_on_demand(cli: Cli, ready: Workspace) -> None:
     told = cli("journal", ready.path, "--forget-batches")
     assert told.code == 0
-    assert "Gave up 0 batches" in told.remark()
+    assert "Gave up 0 batch jobs." in told.remark()
+
+
+def test_an_export_overwrites_nothing_but_an_earlier_one(cli: Cli, place: Workspace) -> None:
+    before = place.journal_path.read_bytes()
+    for path in (place.journal_path, place.manifest_path, place.path):
+        refused = cli("journal", place.path, "--export", path)
+        assert refused.code == 2
+        assert "is no earlier export" in refused.remark()
+    assert place.journal_path.read_bytes() == before
+    saved = place.path / "answers.jsonl"
+    for _ in "12":
+        assert cli("journal", place.path, "--export", saved).code == 0
+    assert len(saved.read_text().splitlines()) == 2
+
+
+def test_a_journal_without_answers_says_so(cli: Cli, tmp_path: Path) -> None:
+    empty = Workspace(tmp_path / "e")
+    empty.path.mkdir()
+    empty.write_manifest()
+    asyncio.run(_touch(empty))
+    assert "holds no answers yet" in cli("journal", empty.path).remark()
+
+
+async def _touch(place: Workspace) -> None:
+    async with Journal(place.journal_path):
+        pass

@@ -200,7 +200,7 @@ def test_a_rejected_answer_stays_rejected_whatever_the_rules_say_now() -> None:
 
 def test_prompts_are_versioned() -> None:
     assert load_prompts().version == "v1"
-    assert len(load_prompts().content_hash) == 64
+    assert len(load_prompts().content_hash("text")) == 64
     with pytest.raises(NegGenError, match="no prompt version 'v0'"):
         load_prompts("v0")
 
@@ -212,7 +212,8 @@ def test_templates_can_be_replaced_by_files_of_ones_own(tmp_path: Path) -> None:
     assert own.render("fused.text", text="$x") == "Mark this, for $1: $x"
     assert own.system("fused") == load_prompts().system("fused")
     assert own.version == f"v1+{tmp_path.name}"
-    assert own.content_hash != load_prompts().content_hash
+    assert own.content_hash("text") != load_prompts().content_hash("text")
+    assert own.content_hash("image") == load_prompts().content_hash("image")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def asked_for(server: ChatServer) -> Counter[str]:
 def test_nothing_acknowledged_is_asked_twice_after_an_interruption(
     server: ChatServer, tmp_path: Path, end: signal.Signals
 ) -> None:
-    server.delay = 0.01
+    server.delay = 0.05
     process = start(tmp_path, server)
     while server.answered < ITEMS // 3 and process.poll() is None:
         time.sleep(0.002)

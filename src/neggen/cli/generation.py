@@ -40,7 +40,9 @@ def generate(
         Path | None, typer.Option(help="Recorded answers (JSONL) instead of a model.")
     ] = None,
     device: DeviceOption = "cpu",
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests a --local model takes.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Requests a --local model takes at once (8).")
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Seeds the catalogue generator and the split it learns from."),
@@ -102,8 +104,9 @@ def generate(
         typer.Option(min=1, help="Most tokens, in and out.", rich_help_panel=PACE),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds until a try ends.", rich_help_panel=PACE)
-    ] = 120.0,
+        float | None,
+        typer.Option(min=0.001, help="Seconds until a try ends (120).", rich_help_panel=PACE),
+    ] = None,
     input_price: Annotated[
         float | None,
         typer.Option(min=0, help="US$ per million prompt tokens.", rich_help_panel=COST),

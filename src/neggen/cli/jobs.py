@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neggen.cli.output import counting, generating, print_json, print_table, say
-from neggen.cli.writers import Writer
+from neggen.cli.output import counted, counting, generating, print_json, print_table, say
+from neggen.cli.writers import WAYS, Writer
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -34,8 +34,12 @@ class Job:
 
     def ask(self, budget: float | None) -> None:
         """Ask now."""
-        backend = self.writer.backend(self.data, budget, partial(_spent, self.place))
+        backend = self.writer.backend(
+            self.data, budget, partial(_spent, self.place, self.writer.model)
+        )
         say(f"Generator: {backend.name}")
+        if self.writer.needs_split:
+            self._spare_the_records_of_others(backend.name)
         self._print(self._generate(backend))
 
     def ask_on_ray(self, address: str, budget: float | None) -> None:
@@ -74,7 +78,13 @@ class Job:
         with counting("Importing"):
             imported = import_batch(self.place, files, prices=self.writer.prices)
         _say_imported(imported)
-        self._print(self._generate(Deferring(backend)))
+        summary = self._generate(Deferring(backend))
+        if imported.answers and not any(side.reused for side in summary.modalities.values()):
+            say(
+                "None of them answers what these options ask: give the model, plan, prompts and "
+                "modalities of the export."
+            )
+        self._print(summary)
 
     def export(self, path: Path) -> None:
         """Write what is to be asked to a batch file."""
@@ -87,9 +97,11 @@ class Job:
         if self.as_json:
             print_json({"files": files, "requests": export.requests})
             return
-        say(f"{export.requests:,} requests in {', '.join(files) or 'no file: nothing is missing'}")
-        if files:
-            say("Give the result files to --import-batch with the same other options.")
+        if not files:
+            say("Nothing is to be asked, so there is no file.")
+            return
+        say(f"{counted(export.requests, 'request')} in {', '.join(files)}")
+        say("Give the result files to --import-batch with the same other options.")
 
     def estimate(self) -> None:
         """Say what would be asked, and what it would cost."""
@@ -114,6 +126,8 @@ class Job:
         print_table([f"{found.sides:,} sides of items to ask about", "estimate"], rows)
         if found.cost is None:
             say("The cost needs --input-price and --output-price.")
+        if not found.calls:
+            return
         say(
             f"Tokens of {found.measured:,} calls are averages of earlier answers, of the rest "
             "guesses by length. Invalid answers that are asked for again come on top."
@@ -122,9 +136,28 @@ class Job:
     def _generate(self, backend: Backend) -> GenerationSummary:
         from neggen.generation.run import generate
 
+        before = _written(self.place)
         with generating() as progress:
             options: Options = {**self.options, "on_progress": progress}
-            return generate(self.place, self.data, backend, **options)
+            summary = generate(self.place, self.data, backend, **options)
+        after = _written(self.place)
+        for (modality, generator), count in before.items():
+            left = after.get((modality, generator), 0)
+            if left < count and generator != summary.generator:
+                say(
+                    f"{counted(count, f'{modality} record')} by {generator} made way; their "
+                    "answers are kept, and the command that wrote them brings them back."
+                )
+        return summary
+
+    def _spare_the_records_of_others(self, generator: str) -> None:
+        for (modality, other), count in _written(self.place).items():
+            if other != generator:
+                raise NegGenError(
+                    f"{self.place.path} has {counted(count, f'{modality} record')} by {other}, "
+                    f"which the built-in generator would replace; name who writes ({WAYS}), or "
+                    f"delete {self.place.records_path} first."
+                )
 
     def _print(self, summary: GenerationSummary) -> None:
         sides = {name: _figures(side) for name, side in summary.modalities.items()}
@@ -134,7 +167,8 @@ class Job:
             why = ", ".join(f"{reason} ({count})" for reason, count in failed.most_common(3))
             raise NegGenError(
                 f"{summary.generator} gave no valid record for {self.place.path} "
-                f"({why or 'nothing asked'}); check the answers or the model."
+                f"({why or 'nothing asked'}); see why with: neggen journal {self.place.path} "
+                "--failed, mend the cause, and ask again with --retry-failed."
             )
         if self.as_json:
             print_json(
@@ -157,7 +191,7 @@ class Job:
             say(f"Cost of this run: ${summary.cost:,.4f}")
         for name, counts in summary.modalities.items():
             for reason, count in counts.failed.most_common():
-                say(f"{name}: {count:,} items failed: {reason}")
+                say(f"{name}: {counted(count, 'item')} failed: {reason}")
         if failed:
             say(
                 f"Why: neggen journal {self.place.path} --failed. "
@@ -166,7 +200,7 @@ class Job:
         if summary.stopped is not None:
             say(f"Stopped: {summary.stopped}. The same command goes on.")
         elif waiting:
-            say(f"{waiting:,} items wait for further answers: export or --batch goes on with them.")
+            say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
 
 
 def synonym_screen() -> Screen:
@@ -186,20 +220,34 @@ def _figures(side: Any) -> dict[str, Any]:
 
 
 def _say_imported(imported: Imported) -> None:
-    say(f"{imported.lines:,} results: {imported.answers:,} new answers, {imported.known:,} known")
+    new = counted(imported.answers, "new answer")
+    say(f"{counted(imported.lines, 'result')}: {new}, {imported.known:,} known")
     for what, reasons in (("failed", imported.failed), ("to be asked again", imported.again)):
         for reason, count in reasons.most_common():
-            say(f"{count:,} requests {what}: {reason}")
+            say(f"{counted(count, 'request')} {what}: {reason}")
     if imported.unknown:
-        say(f"{imported.unknown:,} results are for requests that this workspace never exported.")
+        unknown = counted(imported.unknown, "result")
+        say(f"{unknown} to requests that this workspace never exported.")
 
 
-def _spent(place: Workspace, prices: Prices) -> float:
+def _written(place: Workspace) -> dict[tuple[str, str], int]:
+    """Count the records that there are by modality and generator."""
+    from neggen.generation.record_files import read_records
+
+    if not place.records_path.is_file():
+        return {}
+    counts = read_records(place.records_path).group_by("modality", "generator").len()
+    return {(modality, generator): count for modality, generator, count in counts.iter_rows()}
+
+
+def _spent(place: Workspace, model: str | None, prices: Prices) -> float:
     from neggen.event_loop import run_to_end
+    from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
     from neggen.generation.journal import Journal
 
     async def look() -> float:
         async with Journal(place.journal_path) as journal:
-            return journal.spent(prices.input, prices.output)
+            generator = f"{OpenAICompatibleBackend.name}: {model}"
+            return journal.spent(generator, prices.input, prices.output)
 
     return run_to_end(look())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
-from neggen.cli.output import print_json, print_table, say
+from neggen.cli.output import counted, print_json, print_table, say
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def journal(
     if forget_batches:
         from neggen.generation.batches.hosted import forget_batches as forget
 
-        say(f"Gave up {forget(place)} batches; the provider may still work on them and bill them.")
+        given_up = forget(place)
+        bill = "; the provider may still work on them and bill them" if given_up else ""
+        say(f"Gave up {counted(given_up, 'batch job')}{bill}.")
         return
     with JournalListing(place.journal_path) as listing:
         if listing.warning is not None:
@@ -87,15 +89,22 @@ def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) 
         return
     counts = ["valid", "dead", "unfinished", "answers", "rejected"]
     counts += ["prompt_tokens", "completion_tokens"]
-    rows = [
-        [name.replace("_", " "), *(f"{getattr(side, name):,}" for side in sides)] for name in counts
-    ]
-    costs = [f"${side.cost:,.4f}" if side.cost is not None else "–" for side in sides]
-    print_table(
-        ["", *(f"{visible(side.modality)} by {visible(side.generator)}" for side in sides)],
-        [*rows, ["cost", *costs]],
-        title=str(listing.path),
-    )
+    for generator in dict.fromkeys(side.generator for side in sides):
+        own = [side for side in sides if side.generator == generator]
+        rows = [
+            [name.replace("_", " "), *(f"{getattr(side, name):,}" for side in own)]
+            for name in counts
+        ]
+        costs = [f"${side.cost:,.4f}" if side.cost is not None else "–" for side in own]
+        print_table(
+            ["", *(visible(side.modality) for side in own)],
+            [*rows, ["cost", *costs]],
+            title=visible(generator),
+        )
+    if not sides:
+        say(f"{listing.path} holds no answers yet.")
+    if waiting := listing.waiting_exports():
+        say(f"{counted(waiting, 'question')} went into batches whose results are not here yet.")
     times = [time for side in sides for time in (side.first, side.last) if time is not None]
     if times:
         say(f"Answers from {visible(min(times))} to {visible(max(times))}.")
@@ -139,6 +148,10 @@ def _show_item(listing: JournalListing, item_id: str, as_json: bool) -> None:
 def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
     from neggen.workspace import atomic_path
 
+    if path.exists() and not _is_export(path):
+        raise NegGenError(
+            f"{path} exists and is no earlier export; give --export the name of a new file."
+        )
     count = 0
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
@@ -153,12 +166,24 @@ def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(path), "answers": count, "damage": listing.damage})
         return
-    say(f"{count:,} answers saved to {path}.")
+    say(f"{counted(count, 'answer')} saved to {path}.")
     if listing.damage is not None:
         say(
             f"The journal {listing.path} is damaged ({listing.damage}): these are all the answers "
             "that could be read."
         )
+
+
+def _is_export(path: Path) -> bool:
+    """Return whether a file is empty or begins as an export does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = file.readline(1 << 24)
+    try:
+        return not first or {"key", "answer"} <= set(json.loads(first))
+    except (ValueError, TypeError):
+        return False
 
 
 def _shortened(value: object) -> str:

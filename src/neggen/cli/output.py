@@ -71,6 +71,15 @@ def print_table(
     Console(highlight=False).print(table)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "item"), counted(2000, "item")
+    ('1 item', '2,000 items')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _is_figure(cell: str) -> bool:
     return cell == "" or cell[0] in "0123456789+-–$"
 
@@ -107,6 +116,10 @@ def generating() -> Iterator[Callable[[GenerationSummary], None]]:
     with _bar("Generating") as (progress, task):
 
         def show(summary: GenerationSummary) -> None:
+            if summary.interrupted:
+                text = "Waiting for answers on their way; Ctrl-C again does not wait"
+                progress.update(task, description=text)
+                return
             failed = sum(side.failed.total() for side in summary.modalities.values())
             text = f"Generating{f' · {failed:,} failed' if failed else ''}"
             if summary.cost is not None:

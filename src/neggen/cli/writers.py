@@ -28,13 +28,13 @@ class Writer:
     model: str | None = None
     local: str | None = None
     device: str = "cpu"
-    batch_size: int = 8
+    batch_size: int | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     concurrency: int = 64
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    timeout: float = 120.0
+    timeout: float | None = None
     input_price: float | None = None
     output_price: float | None = None
     seed: int = 0
@@ -49,6 +49,16 @@ class Writer:
             raise NegGenError("Give both --input-price and --output-price, or neither.")
         if self.input_price is not None and not self.model:
             raise NegGenError("Prices are those of a server's model: they need --model.")
+        of_servers = ("requests_per_minute", "tokens_per_minute", "timeout")
+        of_models = ("temperature", "max_tokens")
+        for needed, given, names in (
+            ("--model", self.model, of_servers),
+            ("--local", self.local, ("batch_size",)),
+            ("--model or --local", self.model or self.local, of_models),
+        ):
+            for name in names:
+                if getattr(self, name) is not None and not given:
+                    raise NegGenError(f"--{name.replace('_', '-')} needs {needed}.")
 
     @property
     def needs_split(self) -> bool:
@@ -130,12 +140,12 @@ class Writer:
             OpenAICompatibleBackend,
             self.url,
             str(self.model),
-            timeout=self.timeout,
             concurrency=self.concurrency,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             prices=self.prices,
-            **self._sampling("max_tokens"),
+            **self._given(temperature=self.temperature, max_tokens=self.max_tokens),
+            **self._given(timeout=self.timeout),
         )
 
     def _in_process(self, model: str) -> Callable[..., Backend]:
@@ -145,15 +155,14 @@ class Writer:
             LocalBackend,
             model,
             device=self.device,
-            batch_size=self.batch_size,
             seed=self.seed,
-            **self._sampling("max_new_tokens"),
+            **self._given(temperature=self.temperature, max_new_tokens=self.max_tokens),
+            **self._given(batch_size=self.batch_size),
         )
 
-    def _sampling(self, length: str) -> dict[str, Any]:
-        """Return what was said about sampling; a backend has defaults of its own."""
-        given = {"temperature": self.temperature, length: self.max_tokens}
-        return {name: value for name, value in given.items() if value is not None}
+    def _given(self, **options: Any) -> dict[str, Any]:
+        """Return the options that were given; a backend has defaults of its own."""
+        return {name: value for name, value in options.items() if value is not None}
 
 
 def _recorded(path: Path, data: Dataset) -> Backend:

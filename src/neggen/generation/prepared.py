@@ -28,6 +28,7 @@ class GenerationSummary:
         generator: who wrote the answers.
         modalities: the counts.
         done: sides of items that are worked through.
+        interrupted: whether the run was canceled and waits for what is in flight.
         stopped: why nothing more was asked, such as the limit of a budget; None if all was.
         seconds: wall-clock time.
     """
@@ -35,6 +36,7 @@ class GenerationSummary:
     generator: str
     modalities: dict[Modality, ModalitySummary] = field(default_factory=dict)
     done: int = 0
+    interrupted: bool = False
     stopped: str | None = None
     seconds: float = 0.0
 
@@ -156,13 +158,20 @@ class PreparedRun:
         """Return what works through the sides; with ``note`` it only looks ahead."""
         started = time.perf_counter()
 
-        def item_done() -> None:
-            self.summary.done += 1
+        def tell() -> None:
             self.summary.seconds = time.perf_counter() - started
             if self.on_progress is not None:
                 self.on_progress(self.summary)
 
+        def item_done() -> None:
+            self.summary.done += 1
+            tell()
+
+        def interrupted() -> None:
+            self.summary.interrupted = True
+            tell()
+
         return Runner(
             self.rules, self.backend, self.generator, journal, self.attempts, self.retry_failed,
-            self.summary.modalities, item_done, note,
+            self.summary.modalities, item_done, interrupted, note,
         )  # fmt: skip

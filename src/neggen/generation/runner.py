@@ -97,6 +97,7 @@ class Runner:
         retry_failed: whether items that failed in an earlier run are tried again.
         counts: what happened so far, by modality.
         item_done: called after every item.
+        interrupted: called when the run is canceled and waits for what is in flight.
         look_ahead: gets the questions instead of the backend; nothing is asked or claimed then.
         stopped: why nothing is asked any more, though the run goes on with known answers.
     """
@@ -109,6 +110,7 @@ class Runner:
     retry_failed: bool
     counts: dict[Modality, ModalitySummary]
     item_done: Callable[[], None]
+    interrupted: Callable[[], None] = lambda: None
     look_ahead: LookAhead | None = None
     stopped: str | None = None
     _ending: bool = False
@@ -134,6 +136,9 @@ class Runner:
         workers = [asyncio.create_task(self._work(queue, ordered)) for _ in range(concurrency)]
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            self.interrupted()
+            raise
         finally:
             self._ending = True
             await asyncio.wait(workers)
@@ -166,7 +171,8 @@ class _OneItem:
         self.counts = runner.counts[item.modality]
         backend = runner.backend
         self.identity = (backend.name, backend.model, backend.parameters)
-        key = item.key(runner.rules.plan, runner.rules.prompts.content_hash, *self.identity)
+        prompts_hash = runner.rules.prompts.content_hash(item.modality)
+        key = item.key(runner.rules.plan, prompts_hash, *self.identity)
         self.unit = Unit(key, item.item_id, item.modality, runner.generator)
         self.claimed = False
         before = self.journal.outcome(self.unit)

@@ -99,17 +99,20 @@ class Journal:
             return Failure(*row[1:])
         return "valid" if row is not None and row[0] == "valid" else None
 
-    def spent(self, input_price: float = 0.0, output_price: float = 0.0) -> float:
+    def spent(
+        self, generator: str = "", input_price: float = 0.0, output_price: float = 0.0
+    ) -> float:
         """Return what all calls of this journal cost, in US dollars.
 
         Args:
-            input_price: US dollars per million prompt tokens, for answers whose cost is not known.
+            generator: whose answers of unknown cost are priced; those of others cost nothing.
+            input_price: US dollars per million prompt tokens.
             output_price: the same for the tokens of the answers.
         """
         row = self._file.read(
-            "SELECT (SELECT total(coalesce(cost, (prompt_tokens * ? + completion_tokens * ?) / 1e6)"
-            ") FROM answers) + (SELECT total(cost) FROM units)",
-            (input_price, output_price),
+            "SELECT (SELECT total(coalesce(cost, (generator = ?) * (prompt_tokens * ? + "
+            "completion_tokens * ?) / 1e6)) FROM answers) + (SELECT total(cost) FROM units)",
+            (generator, input_price, output_price),
         )
         return float(row[0]) if row is not None else 0.0
 

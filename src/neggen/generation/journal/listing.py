@@ -83,6 +83,16 @@ class JournalListing(JournalReader):
                 sides.setdefault(name, SideCounts(*name)).take(row)
         return [sides[name] for name in sorted(sides)]
 
+    def waiting_exports(self) -> int:
+        """Return how many questions went into batches and have no answer yet."""
+        if not list(self.rows("SELECT 1 FROM sqlite_master WHERE name = 'exported'")):
+            return 0
+        (row,) = self.rows(
+            "SELECT count(*) AS waiting FROM exported "
+            "WHERE open AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.key = exported.key)"
+        )
+        return int(row["waiting"])
+
     def failures(self) -> list[Row]:
         """Return how many items are dead by generator, modality and kind, with an example."""
         return list(self.rows(_FAILURES))

@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from neggen.errors import NegGenError, nearest
+from neggen.generation.records import MODALITIES, Modality
 
 LATEST = "v1"
 LONGEST_TEXT = 8000
@@ -34,13 +35,21 @@ class Prompts:
     version: str
     templates: dict[str, str]
 
+    def content_hash(self, modality: Modality) -> str:
+        """SHA-256 over all templates that questions about one modality use, hexadecimal."""
+        return self._hashes[modality]
+
     @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 over all templates, hexadecimal."""
-        digest = hashlib.sha256()
-        for name, template in sorted(self.templates.items()):
-            digest.update(f"{name}\0{template}\0".encode())
-        return digest.hexdigest()
+    def _hashes(self) -> dict[Modality, str]:
+        hashes: dict[Modality, str] = {}
+        for modality in MODALITIES:
+            others = tuple(f".{other}" for other in MODALITIES if other != modality)
+            digest = hashlib.sha256()
+            for name, template in sorted(self.templates.items()):
+                if not name.endswith(others):
+                    digest.update(f"{name}\0{template}\0".encode())
+            hashes[modality] = digest.hexdigest()
+        return hashes
 
     def render(self, name: str, **values: str) -> str:
         """Fill a template; every value is treated as untrusted data."""
