@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,16 @@ from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.catalogue.affinity import co_consumption_lift
+from neggen.generation.catalogue.attributes import Found, collect_attributes
 from neggen.generation.catalogue.columns import read_columns
+from neggen.generation.catalogue.contrast import Contrasts, Exchange
+from neggen.generation.catalogue.grammar import is_plural, plural, possessive, singular, takes_an
+from neggen.generation.catalogue.kinds import kinds
 from neggen.generation.catalogue.marking import ENOUGH_VALUES
+from neggen.generation.catalogue.passages import passages, plain
 from neggen.generation.catalogue.pictures import measure
-from neggen.generation.catalogue.prose import passages, phrases, runs_of
+from neggen.generation.catalogue.prose import PHRASE, phrases, runs_of
+from neggen.generation.catalogue.substitutes import substitutes
 from neggen.generation.run import generate, generate_records
 from neggen.workspace import Workspace
 
@@ -26,13 +33,14 @@ COLORS = {"red": (200, 40, 40), "blue": (40, 90, 200)}
 
 
 def world(folder: Path, items: int = 120, users: int = 150) -> Dataset:
-    """Users stick to one mood and to one color; season, brand and place are noise."""
+    """Users stick to one mood and to one color; kind, season, brand and place are noise."""
     rng = np.random.default_rng(3)
     moods, colors = rng.choice(MOODS, items), rng.choice(list(COLORS), items)
     rows = []
     for item in range(items):
         season, place = rng.choice(["summer", "winter"]), rng.choice(["kitchen", "garden"])
-        shop, size = rng.choice(["outlet", "market"]), rng.choice(["small", "large"])
+        shop = rng.choice(["outlet", "market", "bazaar", "auction"])
+        kind, size = rng.choice(["Mug", "Lamp"]), rng.choice(["small", "large"])
         picture = Image.new("RGB", (48, 48), (246, 246, 244))
         draw = ImageDraw.Draw(picture)
         draw.rectangle((12, 12, 36, 36), fill=COLORS[colors[item]])
@@ -41,7 +49,8 @@ def world(folder: Path, items: int = 120, users: int = 150) -> Dataset:
             {
                 "item_id": f"i{item}",
                 "image": f"{item}.png",
-                "title": f"For {season} in {place}, {size} from {shop}: {moods[item]} [{item}]",
+                "title": f"{kind} for {season} in {place}, {size} from {shop}: {moods[item]} "
+                f"[{item}]",
                 "brand": str(rng.choice(["Acme", "Bolt", "Corso"])),
             }
         )
@@ -55,20 +64,25 @@ def world(folder: Path, items: int = 120, users: int = 150) -> Dataset:
 
 
 def test_the_words_that_decide_are_masked_and_exchanged_for_their_contrary(tmp_path: Path) -> None:
-    records = generate_records(world(tmp_path), CatalogueBackend(world(tmp_path)))
+    data = world(tmp_path)
+    records = generate_records(data, CatalogueBackend(data))
     text = records.filter(pl.col("modality") == "text")
     assert len(text) == 120
     for row in text.iter_rows(named=True):
         exchanged = dict(zip(row["values"], row["replacements"], strict=True))
         moods = set(exchanged) & set(MOODS)
         assert len(moods) == 1
-        assert len(exchanged) == ENOUGH_VALUES  # noise only fills up, and never takes its place
+        assert (
+            len(exchanged) == ENOUGH_VALUES
+        )  # noise never takes its place, but the kind goes first
+        assert {row["values"][0], row["replacements"][0]} == {"Mug", "Lamp"}
         assert exchanged[moods.pop()] in MOODS
         assert f"({row['item_id'][1:]})" in row["description"]
 
 
 def test_the_color_that_decides_is_masked_in_the_picture(tmp_path: Path) -> None:
-    records = generate_records(world(tmp_path), CatalogueBackend(world(tmp_path)))
+    data = world(tmp_path)
+    records = generate_records(data, CatalogueBackend(data))
     image = records.filter(pl.col("modality") == "image")
     assert len(image) == 120
     for row in image.iter_rows(named=True):
@@ -171,17 +185,217 @@ def test_passages_hold_no_markup_and_whole_sentences() -> None:
         }
     )
     first, second = passages(table, ("title", "text"))
-    assert first == "Pen (blue) & case. Writes well."
-    assert second == ""
+    assert first == ("Pen (blue) & case.", "Pen (blue) & case. Writes well.")
+    assert second == ("", "")
+
+
+def test_sentences_that_no_record_may_hold_are_left_out() -> None:
+    table = pl.DataFrame(
+        {"text": ["Good pens. See www.pens.example for more. A lorem ipsum dolor."]}
+    )
+    assert passages(table, ("text",)) == [("Good pens.", "Good pens.")]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("AT&amp;T Phone &amp;quot;X&amp;quot;", 'AT&T Phone "X"'),
+        ("HP 60XL CC641WN#140 INK CARTRIDGE (C9319FN)", "HP 60XL INK Cartridge"),
+        (".headerM .APlusHeader hr.dashed ul li Fast.", "Fast."),
+        ("Toy Story (1995), 500GB, 8.5X11 [12]", "Toy Story (1995), 500GB, 8.5X11 (12)"),
+        ("Acme\u00ae Glue(TM), 71502", "Acme Glue"),
+    ],
+)
+def test_entities_item_numbers_style_sheets_and_shouting_are_cleaned(raw: str, text: str) -> None:
+    assert plain(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [("ink pen", "ink pens"), ("box", "boxes"), ("battery", "batteries"), ("knife", "knives"),
+     ("child", "children"), ("tray", "trays"), ("brush", "brushes")],
+)  # fmt: skip
+def test_plurals(one: str, many: str) -> None:
+    assert (plural(one), singular(many)) == (many, one)
+    assert (is_plural(one), is_plural(many)) == (False, True)
+    assert singular(one) == one
+
+
+def test_articles_and_possessives() -> None:
+    assert all(map(takes_an, ("eraser", "HP printer", "hour", "8-sheet shredder", "XML file")))
+    assert not any(map(takes_an, ("pen", "unique pen", "USB hub", "European pen", "one")))
+    assert not any(map(is_plural, ("glass", "canvas")))
+    assert (possessive("Canon"), possessive("Texas Instruments")) == (
+        "Canon's",
+        "Texas Instruments'",
+    )
+
+
+def test_the_head_of_a_title_is_its_kind() -> None:
+    titles = [
+        *[f"{color} Ink Pens with Clip, {color}" for color in ("Red", "Blue", "Gray", "Pink")],
+        *[f"Wooden Desk {number}, Oak" for number in range(4)],
+        "Mega 2X Desk Turbo - Large",
+        "Steel bookend",
+    ]
+    found, written = kinds(titles, frozenset({"pens", "desk", "bookend"}))
+    names = [kind for (_, kind), *_ in found]
+    assert names == ["ink pen"] * 4 + ["wooden desk"] * 4 + ["desk", "bookend"]
+    assert "ink pens" in written
+    assert "ink pen" not in written
+    names_of_films = [f"The {word} of Doctor {word}" for word in ("Rise", "Fall", "Sorrow", "Joy")]
+    assert kinds(names_of_films, frozenset()) == ([[]] * 4, frozenset())
+
+
+def shop(titles: list[str], **columns: Sequence[object]) -> Dataset:
+    """Make a catalogue in which every user uses items of one title."""
+    items = len(titles) * 12
+    table = pl.DataFrame(
+        {
+            "item_id": [f"i{item}" for item in range(items)],
+            "title": [f"{titles[item % len(titles)]} {item}" for item in range(items)],
+            **{
+                name: [values[item % len(values)] for item in range(items)]
+                for name, values in columns.items()
+            },
+        }
+    )
+    log = [
+        {"user_id": f"u{user}", "item_id": f"i{item}"}
+        for user in range(30)
+        for item in range(user % len(titles), items, len(titles))
+    ]
+    return Dataset.from_frames(pl.DataFrame(log), table).split()
+
+
+def test_replacements_agree_in_number_article_and_case(tmp_path: Path) -> None:
+    titles = [
+        "Red pens, two pens a box: pens",
+        "Green crayons, two a box: crayons",
+        "Tall lamp, a lamp to read by",
+        "Oak chair, a chair to read on",
+        "Old easel, an easel to paint on",
+        "Icy igloo, an igloo to live in",
+    ]
+    story = [f"Pens are fun and lamps are not says {number}." for number in range(72)]
+    data = shop(titles, story=story)
+    records = generate_records(data, CatalogueBackend(data))
+    assert len(records) == 60  # for "lamps" there is no plural: no title says "chairs"
+    for row in records.iter_rows(named=True):
+        pairs = list(zip(row["values"], row["replacements"], strict=True))
+        assert pairs
+        for value, replacement in pairs:
+            assert is_plural(value) == is_plural(replacement)
+            for word in (0, -1):
+                own, other = value.split()[word], replacement.split()[word]
+                assert own[0].isupper() == other[0].isupper()
+        for before, replacement in zip(
+            row["template"].split("[MASK]"), row["replacements"], strict=False
+        ):
+            if before.endswith((" a ", " an ")):
+                assert takes_an(replacement) == before.endswith(" an ")
+
+
+def test_nothing_is_written_that_the_parser_refuses(tmp_path: Path) -> None:
+    brands = ["AT&amp;T", "Etc", "Alternative", "Various", "{Brace}", "www.shop.example"]
+    data = shop([f"{brand} phone, black, box" for brand in brands], brand=brands)
+    summary = generate(Workspace(tmp_path), data, CatalogueBackend(data))
+    text = summary.modalities["text"]
+    assert text.rejected == 0
+    records = Workspace(tmp_path).records_path
+    written = pl.read_parquet(records)["replacements"].explode().unique().to_list()
+    assert "AT&T" in written
+    assert not {"Etc", "Alternative", "AT&amp;T", "{Brace}"} & set(written)
+
+
+def test_a_word_of_a_list_is_not_meant_by_the_same_word_in_prose() -> None:
+    titles = ["Soldiers of World War two", "Dances at the lake", "Nights at the lake"]
+    data = shop(titles, genres=[["War", "Drama"], ["Comedy", "Crime"], ["Crime", "Drama"]])
+    records = generate_records(data, CatalogueBackend(data))
+    soldiers = records.filter(pl.col("description").str.contains("Soldiers"))
+    assert len(soldiers) == 12
+    for template in soldiers["template"]:
+        assert "World War two" in template
+        assert "The genres include [MASK]" in template
+
+
+def test_replacements_of_one_item_come_from_one_donor() -> None:
+    rng = np.random.default_rng(0)
+    brands, forms = [f"brand {n}" for n in range(20)], [f"form {n}" for n in range(20)]
+    found: list[Found] = [[("brand", brands[n % 20]), ("form", forms[n % 20])] for n in range(100)]
+    attributes = collect_attributes(found, least_items=1, most_share=1.0, most_values=100)
+    lift = np.ones((40, 40), dtype=np.float32) + np.eye(40, dtype=np.float32)
+    contrasts = Contrasts(attributes, lift, substitutes(attributes, [], frozenset()))
+    for item in range(20):
+        exchange = Exchange(contrasts, item, rng)
+        drawn = [exchange.replacement(value) for value in contrasts.strongest(item)]
+        assert None not in drawn
+        numbers = {attributes.values[value].split()[1] for value in drawn if value is not None}
+        assert len(numbers) == 1
+        assert str(item) not in numbers
+
+
+def test_no_value_replaces_more_than_twice_as_many_items_as_have_it() -> None:
+    found: list[Found] = [[("brand", f"brand {n // 4}")] for n in range(40)]
+    attributes = collect_attributes(found, least_items=1, most_share=1.0, most_values=100)
+    lift = np.tile(np.linspace(0.1, 2, 10, dtype=np.float32), (10, 1))  # all want the same least
+    contrasts = Contrasts(attributes, lift, substitutes(attributes, [], frozenset()))
+    rng = np.random.default_rng(0)
+    drawn = []
+    for item in range(40):
+        (value,) = attributes.of_item(item)
+        drawn.append(Exchange(contrasts, item, rng).replacement(value))
+    counts = np.bincount([value for value in drawn if value is not None], minlength=10)
+    assert counts.sum() == 40
+    assert counts.max() == 8
+    assert counts[-3:].sum() == 0  # what is wanted most is drawn last
+
+
+def candidates_of(texts: list[str], common: set[str]) -> dict[str, set[str]]:
+    runs = [runs_of(text) for text in texts]
+    attributes = collect_attributes(phrases(runs), least_items=3, most_share=0.9, most_values=100)
+    candidates = substitutes(attributes, runs, frozenset(common))
+    return {
+        value: {attributes.values[option] for option in options}
+        for value, options in zip(attributes.values, candidates, strict=True)
+    }
+
+
+def test_phrases_need_several_common_frames_to_replace_each_other() -> None:
+    frames = ["We sell {} things.", "It feels {} today.", "They look {} anyway.", "Be {} now."]
+    texts = [frame.format(word) for frame in frames for word in ("cozy", "stark", "Karl")]
+    texts += [f"Once {word} here." for word in ("cozy", "muddy") for _ in range(4)]
+    found = candidates_of(texts, {"cozy", "stark", "muddy"})
+    assert found["cozy"] == {"stark"}  # a name is no word, and one frame is no evidence
+    assert found["stark"] == {"cozy"}
+    assert found["muddy"] == set()
+
+
+def test_alternatives_replace_each_other_without_a_common_frame() -> None:
+    texts = [
+        f"{word.title()} {n}, {noun}"
+        for n in range(4)
+        for word, noun in (
+            ("navy", "mug"),
+            ("pink", "pot"),
+            ("huge", "box"),
+            ("giant", "cup"),
+            ("tiny", "jar"),
+        )
+    ]
+    found = candidates_of(texts, set())
+    assert found["navy"] == {"pink"}
+    assert found["huge"] == {"tiny"}  # "giant" says nearly the same
+    assert found["tiny"] == {"huge", "giant"}
 
 
 def test_words_that_stand_together_are_one_phrase() -> None:
     pens = [f"{a} gel pen, {b} ink" for a in ("fine", "bold") for b in ("black", "green")]
     other = ["black lamp", "green lamp", "fine lamp", "bold lamp", "table ink"]
     found = phrases([runs_of(text) for text in pens * 5 + other * 20])
-    assert ("phrase", "gel pen") in found[0]
-    assert ("phrase", "fine lamp") not in found[22]  # often, but no more than by chance
-    assert ("phrase", "pen black") not in found[0]  # a comma stands between
+    assert (PHRASE, "gel pen") in found[0]
+    assert (PHRASE, "fine lamp") not in found[22]  # often, but no more than by chance
+    assert (PHRASE, "pen black") not in found[0]  # a comma stands between
 
 
 @pytest.mark.parametrize(("color", "name"), [((204, 38, 42), "red"), ((30, 130, 130), "teal")])

@@ -13,7 +13,7 @@ from neggen.generation.catalogue.texts import text_answers
 from neggen.generation.records import Answer, Modality
 from neggen.generation.requests import Completion, Request
 
-VERSION = 1
+VERSION = 2
 """Part of every journal key; raise it when the same catalogue would be answered differently."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from neggen.generation.catalogue.attributes import Found
+from neggen.generation.catalogue.passages import plain
 
 LONGEST_VALUE_WORDS = 5
 """On average over the values of a categorical column."""
@@ -65,7 +66,7 @@ def read_columns(table: pl.DataFrame, names: tuple[str, ...]) -> Columns:
 
 def _texts(value: object) -> list[str]:
     values = value if isinstance(value, pl.Series) else [value]
-    texts = [" ".join(str(entry).split()) for entry in values if entry is not None]
+    texts = [plain(str(entry)) for entry in values if entry is not None]
     return [text for text in texts if text.lower() not in PLACEHOLDERS]
 
 

@@ -11,7 +11,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.picture import UnreadablePicture, open_picture
 from neggen.generation.catalogue.affinity import co_consumption_lift
 from neggen.generation.catalogue.attributes import Found, collect_attributes
-from neggen.generation.catalogue.contrast import Contrasts
+from neggen.generation.catalogue.contrast import Contrasts, Exchange
 from neggen.generation.catalogue.pictures import Measures, measure
 from neggen.generation.catalogue.scene import SENTENCES, in_words
 from neggen.generation.catalogue.substitutes import substitutes
@@ -40,7 +40,7 @@ def image_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answ
     if not attributes.values:
         return {}
     lift = co_consumption_lift(train, attributes.membership, np.random.default_rng(seed))
-    contrasts = Contrasts(attributes, lift, substitutes(attributes, []))
+    contrasts = Contrasts(attributes, lift, substitutes(attributes, [], frozenset()))
     answers = {
         item: _answer(item, dict(found), contrasts, np.random.default_rng([seed, item]))
         for item, found in words.items()
@@ -65,11 +65,12 @@ def _answer(
     item: int, words: Mapping[str, str], contrasts: Contrasts, rng: np.random.Generator
 ) -> Answer | None:
     attributes = contrasts.attributes
+    exchange = Exchange(contrasts, item, rng)
     chosen: dict[str, str] = {}
     for value in contrasts.strongest(item):
         if len(chosen) == SLOTS:
             break
-        replacement = contrasts.replacement(value, (), rng)
+        replacement = exchange.replacement(value)
         if replacement is not None:
             chosen[attributes.slots[value]] = attributes.values[replacement]
     if not chosen:

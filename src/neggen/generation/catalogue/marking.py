@@ -4,52 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 
 from neggen.generation.catalogue.columns import Columns
-from neggen.generation.catalogue.contrast import Contrasts
+from neggen.generation.catalogue.contrast import Contrasts, Exchange
+from neggen.generation.catalogue.grammar import takes_an
+from neggen.generation.catalogue.kinds import KIND
+from neggen.generation.catalogue.places import Place, Wording
 from neggen.generation.catalogue.prose import PHRASE
-from neggen.generation.records import Answer
+from neggen.generation.parsing import record_from_answer
+from neggen.generation.records import Answer, InvalidAnswer
+from neggen.generation.screening import screen_replacement, screen_together
 
 MOST_VALUES = 5
 ENOUGH_VALUES = 3
 MOST_OF_A_COLUMN = 2
 MOST_SLOTS = 8
 """Occurrences: a value that stands twice takes two slots."""
-WEAK = 0.1
+WEAK = 0.05
 """Log-lift under which a value is marked only to have ``ENOUGH_VALUES``."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """One occurrence of a value in a passage."""
-
-    start: int
-    end: int
-    value: int
-
-
-class Spelling:
-    """How phrases are written in the catalogue, so that a replacement is spelled like one."""
-
-    def __init__(self) -> None:
-        self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
-
-    def add(self, phrase: str, written: str) -> None:
-        """Count one occurrence of a lower-cased phrase."""
-        self._seen[phrase][written] += 1
-
-    def like(self, phrase: str, model: str) -> str:
-        """Return ``phrase`` in the usual spelling, capitalized where ``model`` is."""
-        forms = self._seen[phrase]
-        if model[:1].islower() and phrase in forms:
-            return phrase
-        usual = forms.most_common(1)[0][0] if forms else phrase
-        if model[:1].isupper():
-            return " ".join(word[:1].upper() + word[1:] for word in usual.split(" "))
-        return usual
 
 
 def answer_for(
@@ -58,7 +32,7 @@ def answer_for(
     places: list[Place],
     columns: Columns,
     contrasts: Contrasts,
-    spelling: Spelling,
+    wording: Wording,
     rng: np.random.Generator,
 ) -> Answer | None:
     """Mark the strongest values of an item and draw their replacements.
@@ -72,65 +46,103 @@ def answer_for(
         places: where values occur in the passage, not overlapping.
         columns: the columns of the catalogue.
         contrasts: the values, ranked by behavior.
-        spelling: how phrases are written.
+        wording: how values are written.
         rng: draws among the most contrasting replacements.
 
     Returns:
         The answer, or None if nothing can be exchanged.
     """
     attributes = contrasts.attributes
-    own = set(attributes.of_item(item))
     in_place = defaultdict(list)
     for place in places:
         in_place[place.value].append(place)
+    exchange = Exchange(contrasts, item, rng)
     chosen: dict[int, int] = {}
     of_column: Counter[str] = Counter()
     slots = 0
-    for value in contrasts.strongest(item):
+    by_strength = contrasts.strongest(item)
+    # What a thing is comes first, however few items tell how much is decided by it.
+    for value in sorted(by_strength, key=lambda value: attributes.slots[value] != KIND):
         slot = attributes.slots[value]
+        is_column = slot in columns.single or slot in columns.several
         if len(chosen) == MOST_VALUES or (
             contrasts.strength[value] < WEAK and len(chosen) >= ENOUGH_VALUES
         ):
             break
-        if slot == PHRASE and value not in in_place:
+        if value not in in_place and not is_column:
             continue  # it is part of a longer phrase here
         if slot != PHRASE and of_column[slot] == MOST_OF_A_COLUMN:
             continue
         slots_taken = max(1, len(in_place[value]))
         if slots + slots_taken > MOST_SLOTS:
             continue
-        articles = [_article_before(passage, place.start) for place in in_place[value]]
 
-        def fits(option: int, articles: list[str] = articles) -> bool:
-            return all(_agrees(article, attributes.values[option]) for article in articles)
+        def fits(option: int, value: int = value) -> bool:
+            return _fits(passage, value, option, in_place[value], wording)
 
-        replacement = contrasts.replacement(value, own | set(chosen.values()), rng, fits)
+        replacement = exchange.replacement(value, fits)
         if replacement is not None:
             chosen[value] = replacement
             of_column[slot] += 1
             slots += slots_taken
-    if not chosen:
-        return None
+    while chosen:
+        answer = _write(passage, places, chosen, columns, wording)
+        try:
+            record_from_answer("", "text", answer)
+        except InvalidAnswer:
+            chosen.popitem()  # the weakest; together they said too much, or the same twice
+        else:
+            return answer
+    return None
 
+
+def _fits(passage: str, value: int, option: int, places: list[Place], wording: Wording) -> bool:
+    """Return whether an option can stand in every place of a value, and means something else."""
+    own, other = wording.values[value], wording.values[option]
+    if wording.slots[value] == KIND and not set(own.split()).isdisjoint(other.split()):
+        return False  # a photo printer is too much like a monochrome printer
+    pairs = [(own, other)]
+    for place in places:
+        text = wording.replacement(option, place, passage)
+        article = re.search(r"\b(an?) $", passage[: place.start], re.IGNORECASE)
+        if text is None or (article and takes_an(text) != (article[1].lower() == "an")):
+            return False
+        pairs.append((passage[place.start : place.end], text))
+    try:
+        for mine, replacement in pairs:
+            screen_replacement(mine, replacement)
+        screen_together(*zip(*pairs, strict=True))
+    except InvalidAnswer:
+        return False
+    return True
+
+
+def _write(
+    passage: str,
+    places: list[Place],
+    chosen: dict[int, int],
+    columns: Columns,
+    wording: Wording,
+) -> Answer:
     parts, replacements, end = [], [], 0
+    told = dict(chosen)
     for place in sorted(places, key=lambda place: place.start):
         if place.value in chosen:
-            written = passage[place.start : place.end]
-            parts += [passage[end : place.start], f"[{written}]"]
-            text = attributes.values[chosen[place.value]]
-            is_phrase = attributes.slots[place.value] == PHRASE
-            replacements.append(spelling.like(text, written) if is_phrase else text)
+            told.pop(place.value, None)
+            parts += [passage[end : place.start], f"[{passage[place.start : place.end]}]"]
+            text = wording.replacement(chosen[place.value], place, passage)
+            assert text is not None  # it fits
+            replacements.append(text)
             end = place.end
     marked = "".join([*parts, passage[end:]])
-    for slot in (*columns.single, *columns.several):
-        told = [
-            value for value in chosen if attributes.slots[value] == slot and not in_place[value]
-        ]
-        if told:
+    for column in (*columns.single, *columns.several):
+        values = [value for value in told if wording.slots[value] == column]
+        if values:
+            several = column in columns.several
             marked += " " + _sentence(
-                slot, [attributes.values[value] for value in told], several=slot in columns.several
+                column, [wording.values[value] for value in values], several=several
             )
-            replacements += [attributes.values[chosen[value]] for value in told]
+            replacements += [wording.values[told[value]] for value in values]
     return Answer(marked=marked.strip(), replacements=tuple(replacements))
 
 
@@ -138,13 +150,3 @@ def _sentence(column: str, values: list[str], *, several: bool) -> str:
     name = re.sub(r"[\[\]_\s]+", " ", column).strip().lower()
     marked = " and ".join(f"[{value}]" for value in values)
     return f"The {name} include {marked}." if several else f"The {name} is {marked}."
-
-
-def _article_before(passage: str, start: int) -> str:
-    match = re.search(r"\b(an?) $", passage[:start], re.IGNORECASE)
-    return match.group(1).lower() if match else ""
-
-
-def _agrees(article: str, word: str) -> bool:
-    starts_with_vowel = word[:1].lower() in "aeiou"
-    return article == "" or starts_with_vowel == (article == "an")

@@ -1,24 +1,18 @@
-"""The passage of an item's own text that becomes its description, and the phrases in it."""
+"""The phrases in the passages of a catalogue, and the frames they stand in."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import polars as pl
-
+from neggen.generation.catalogue.alternatives import GROUP_OF
 from neggen.generation.catalogue.attributes import Found
 from neggen.generation.catalogue.stopwords import STOPWORDS
-from neggen.generation.parsing import CONTROL
 
-PHRASE = "phrase"
-"""The slot of all phrases; which can stand for which is told by their contexts."""
-LONGEST_PASSAGE = 600
-"""Characters of a passage."""
-PASSAGE_WORDS = 45
+PHRASE = "<phrase>"
+"""The slot of all phrases, named like no column; their frames tell which can stand for which."""
 LONGEST_PHRASE = 3
 """Words."""
 FRAGMENT_SHARE = 0.8
@@ -26,12 +20,11 @@ FRAGMENT_SHARE = 0.8
 LEAST_COLLOCATION = 8.0
 """How much more often words stand together than by chance, for them to count as one phrase."""
 
-_MARKUP = re.compile(r"<[^<>]{1,200}>|\{[^{}]*\}")  # tags, and what they leave of style sheets
 _WORD = re.compile(r"[^\W_](?:[\w'’&+-]*\w)?")
+_PERIOD = re.compile(r"[.!?](?!\S)")
 _CONTRACTION = re.compile(
     r"n['’]t$|^(?:he|she|it|that|there|who|what|let|here)['’]s$|['’](?:re|ve|ll|d|m)$"
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
 
 
 @dataclass(frozen=True)
@@ -43,55 +36,15 @@ class Run:
         words: how many.
         start: position of the first letter in the passage.
         end: position after the last letter.
-        before: the word before, or ``^``.
-        after: the word after, or ``$``.
-        lead: the two words before.
+        frames: what stands around it in its sentence: two words before, two words after, and one
+            on each side.
     """
 
     text: str
     words: int
     start: int
     end: int
-    before: str
-    after: str
-    lead: str
-
-
-def passages(table: pl.DataFrame, prose: tuple[str, ...]) -> list[str]:
-    """Return the title-like column and the opening of the longest one, ``[items]``; "" if neither.
-
-    Square brackets become round ones, because in an answer they are markup.
-    """
-    names = (prose[0], prose[-1]) if len(prose) > 1 else prose
-    columns = [table[name].to_list() for name in names]
-    return [_passage(texts) for texts in zip(*columns, strict=True)] or [""] * len(table)
-
-
-def _passage(texts: Iterable[object]) -> str:
-    parts: list[str] = []
-    for text in texts:
-        room = PASSAGE_WORDS - sum(len(part.split()) for part in parts)
-        opening = _opening(_plain("" if text is None else str(text)), room)
-        if opening:
-            parts.append(opening if opening[-1] in ".!?" else f"{opening}.")
-    return " ".join(parts)[:LONGEST_PASSAGE].strip()
-
-
-def _plain(text: str) -> str:
-    text = _MARKUP.sub(" ", html.unescape(text))
-    text = CONTROL.sub(" ", text.replace("[", "(").replace("]", ")"))
-    return " ".join(text.split())
-
-
-def _opening(text: str, most_words: int) -> str:
-    """Return whole sentences up to ``most_words``; of a longer first sentence, its beginning."""
-    kept: list[str] = []
-    for sentence in _SENTENCE_END.split(text):
-        words = sentence.split()
-        if len(kept) + len(words) > most_words:
-            return " ".join(kept or words[:most_words]).rstrip(",;:-")
-        kept += words
-    return " ".join(kept)
+    frames: tuple[str, ...]
 
 
 def runs_of(passage: str) -> list[Run]:
@@ -103,21 +56,42 @@ def runs_of(passage: str) -> list[Run]:
     words = [
         (match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(passage)
     ]
-    says_something = [_says_something(word) for word, _, _ in words]
+    texts = [word for word, _, _ in words]
+    gaps = [passage[words[at][2] : words[at + 1][1]] for at in range(len(words) - 1)]
+    says_something = [_says_something(word) for word in texts]
     runs = []
     for first, (_, start, _) in enumerate(words):
         for last in range(first, min(first + LONGEST_PHRASE, len(words))):
             end = words[last][2]
-            if not says_something[last] or (
-                last > first and passage[words[last - 1][2] : words[last][1]] != " "
-            ):
+            if not says_something[last] or (last > first and gaps[last - 1] != " "):
                 break
-            text = " ".join(word for word, _, _ in words[first : last + 1])
-            before = words[first - 1][0] if first else "^"
-            after = words[last + 1][0] if last + 1 < len(words) else "$"
-            lead = f"{words[first - 2][0] if first > 1 else '^'} {before}"
-            runs.append(Run(text, last + 1 - first, start, end, before, after, lead))
+            frames = _frames(texts, gaps, first, last)
+            runs.append(
+                Run(" ".join(texts[first : last + 1]), last + 1 - first, start, end, frames)
+            )
     return runs
+
+
+def _frames(words: list[str], gaps: list[str], first: int, last: int) -> tuple[str, ...]:
+    """Return the frames of a run; a frame ends with its sentence and holds at least one word."""
+    before: list[str] = []
+    for at in range(first, max(first - 2, 0), -1):
+        if _PERIOD.search(gaps[at - 1]):
+            break
+        before.insert(0, words[at - 1])
+    after: list[str] = []
+    for at in range(last, min(last + 2, len(gaps))):
+        if _PERIOD.search(gaps[at]):
+            break
+        after.append(words[at + 1])
+    frames = []
+    if before:
+        frames.append(" ".join([*["^"] * (2 - len(before)), *before, "_"]))
+    if after:
+        frames.append(" ".join(["_", *after, *["$"] * (2 - len(after))]))
+    if before and after:
+        frames.append(f"{before[-1]} _ {after[0]}")
+    return tuple(frames)
 
 
 def phrases(per_item: list[list[Run]]) -> list[Found]:
@@ -143,7 +117,7 @@ def phrases(per_item: list[list[Run]]) -> list[Found]:
         for part in _parts(text)
         if counts[text] >= FRAGMENT_SHARE * counts[part]
     }
-    kept = together - fragments
+    kept = (together - fragments) | GROUP_OF.keys()
     return [
         [(PHRASE, text) for text in dict.fromkeys(run.text for run in runs) if text in kept]
         for runs in per_item
@@ -162,6 +136,4 @@ def _parts(text: str) -> Iterator[str]:
 def _says_something(word: str) -> bool:
     if word in STOPWORDS or _CONTRACTION.search(word):
         return False
-    if word.isdigit():
-        return len(word) == 4 and word[:2] in ("18", "19", "20")  # a year
     return len(word) >= 3 and word[0].isalpha()

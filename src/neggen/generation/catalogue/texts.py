@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from neggen.data.dataset import Dataset
 from neggen.generation.catalogue.affinity import co_consumption_lift
-from neggen.generation.catalogue.attributes import Attributes, Found, collect_attributes
-from neggen.generation.catalogue.columns import read_columns
+from neggen.generation.catalogue.attributes import Found, collect_attributes
+from neggen.generation.catalogue.columns import Columns, read_columns
 from neggen.generation.catalogue.contrast import Contrasts
-from neggen.generation.catalogue.marking import Place, Spelling, answer_for
-from neggen.generation.catalogue.prose import PHRASE, Run, passages, phrases, runs_of
+from neggen.generation.catalogue.kinds import KIND, kinds
+from neggen.generation.catalogue.marking import answer_for
+from neggen.generation.catalogue.passages import passages
+from neggen.generation.catalogue.places import Wording, places_of
+from neggen.generation.catalogue.prose import PHRASE, phrases, runs_of
 from neggen.generation.catalogue.substitutes import substitutes
 from neggen.generation.records import Answer
 
-LEAST_ITEMS = 4
+LEAST_ITEMS = 5
 MOST_SHARE = 0.6
 MOST_VALUES = 2500
 
@@ -31,62 +34,87 @@ def text_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answe
         seed: seeds every draw.
     """
     columns = read_columns(data.item_table, data.text_columns)
-    texts = passages(data.item_table, columns.prose)
+    both = passages(data.item_table, columns.prose)
+    texts = [text for _, text in both]
     runs = [runs_of(text) for text in texts]
-    found: list[Found] = [
-        _without_brackets(in_columns) + in_prose
-        for in_columns, in_prose in zip(columns.found, phrases(runs), strict=True)
-    ]
+    named, titles = _names(columns, [title for title, _ in both])
+    of_kind, written_kinds = kinds(
+        titles, frozenset(word for text in texts for word in text.split() if word.islower())
+    )
     attributes = collect_attributes(
-        found, least_items=LEAST_ITEMS, most_share=MOST_SHARE, most_values=MOST_VALUES
+        _recurring(named, of_kind, phrases(runs), columns),
+        least_items=1,
+        most_share=MOST_SHARE,
+        most_values=MOST_VALUES,
     )
     if not attributes.values:
         return {}
-    lift = co_consumption_lift(train, attributes.membership, np.random.default_rng(seed))
-    contrasts = Contrasts(attributes, lift, substitutes(attributes, runs))
     position = {
         value: index
         for index, value in enumerate(attributes.values)
         if attributes.slots[index] == PHRASE
     }
     places = [
-        _places(item, text, runs[item], attributes, position) for item, text in enumerate(texts)
+        places_of(item, text, runs[item], attributes, position, columns)
+        for item, text in enumerate(texts)
     ]
-    spelling = Spelling()
-    for text, occurrences in zip(texts, places, strict=True):
-        for place in occurrences:
-            spelling.add(attributes.values[place.value], text[place.start : place.end])
+    wording = Wording(attributes, written_kinds)
+    for text, found in zip(texts, places, strict=True):
+        for place in found:
+            wording.add(place, text)
+    lift = co_consumption_lift(train, attributes.membership, np.random.default_rng(seed))
+    contrasts = Contrasts(attributes, lift, substitutes(attributes, runs, wording.common()))
     answers = {}
     for item, text in enumerate(texts):
         rng = np.random.default_rng([seed, item])
-        answer = answer_for(text, item, places[item], columns, contrasts, spelling, rng)
+        answer = answer_for(text, item, places[item], columns, contrasts, wording, rng)
         if answer is not None:
             answers[item] = answer
     return answers
 
 
-def _without_brackets(found: Found) -> Found:
-    return [(slot, value.replace("[", "(").replace("]", ")")) for slot, value in found]
+def _recurring(
+    named: list[Found], of_kind: list[Found], in_prose: list[Found], columns: Columns
+) -> list[Found]:
+    """Join what each item has, ``[items]``, leaving out phrases that hold a name, and what is rare.
+
+    A rare brand or kind stays: it replaces nothing, but others can replace it.
+    """
+    names = {value.lower() for found in named for _, value in found}
+    joined = [
+        own + kind + [pair for pair in told if names.isdisjoint((pair[1], *pair[1].split()))]
+        for own, kind, told in zip(named, of_kind, in_prose, strict=True)
+    ]
+    counts = Counter(pair for found in joined for pair in found)
+    kept = {KIND, *columns.single}
+    return [
+        [pair for pair in found if pair[0] in kept or counts[pair] >= LEAST_ITEMS]
+        for found in joined
+    ]
 
 
-def _places(
-    item: int, text: str, runs: list[Run], attributes: Attributes, position: dict[str, int]
-) -> list[Place]:
-    """Find where the item's values occur: those of columns first, then the longest phrases."""
-    taken = np.zeros(len(text), dtype=bool)
-    places = []
+def _names(columns: Columns, titles: list[str]) -> tuple[list[Found], list[str]]:
+    """Find the names that titles begin with, such as brands.
 
-    def take(start: int, end: int, value: int) -> None:
-        if not taken[start:end].any():
-            taken[start:end] = True
-            places.append(Place(start, end, value))
+    Returns:
+        The values of each item, with those of its title where its column is empty, ``[items]``;
+        and the titles without them.
+    """
+    counts = Counter(pair for found in columns.found for pair in found)
+    known = sorted(
+        (pair for pair, count in counts.items() if pair[0] in columns.single and count >= 2),
+        key=lambda pair: (-len(pair[1]), pair),
+    )
+    named, rest = [], []
+    for found, title in zip(columns.found, titles, strict=True):
+        lowered = f"{title.lower()} "
+        first = next((pair for pair in known if lowered.startswith(_beginning(pair[1]))), None)
+        if first is not None and first[0] not in dict(found):
+            found = [*found, first]
+        named.append(found)
+        rest.append(title if first is None else title[len(_beginning(first[1])) :])
+    return named, rest
 
-    for value in attributes.of_item(item):
-        if attributes.slots[value] != PHRASE:
-            pattern = rf"(?<!\w){re.escape(attributes.values[value])}(?!\w)"
-            for match in re.finditer(pattern, text, re.IGNORECASE):
-                take(match.start(), match.end(), value)
-    for run in sorted(runs, key=lambda run: -run.words):
-        if run.text in position:
-            take(run.start, run.end, position[run.text])
-    return places
+
+def _beginning(name: str) -> str:
+    return f"{name.lower().removeprefix('the ')} "
