@@ -118,6 +118,17 @@ class EASEConfig(ModelConfig):
     """The ridge λ added to the diagonal of the Gram matrix."""
 
 
+class LinearNegGenConfig(EASEConfig):
+    """EASE with the causal effect in its Gram matrix; see :mod:`neggen.models.linear_neggen`."""
+
+    regularization: float = Field(100.0, gt=0)
+    """The ridge λ added to the diagonal of the Gram matrix."""
+    content_weight: float = Field(10.0, ge=0)
+    """w, how much it counts that two items are alike."""
+    contrast: float = Field(0.25, ge=0, le=1)
+    """ρ in x⁺ − ρx⁻: 1 keeps only the causal effect, 0 only the description."""
+
+
 class TrainConfig(ModelConfig):
     """Settings of the training loop, shared by every model trained by gradient."""
 

@@ -15,6 +15,7 @@ MODELS = {
     "ease": "neggen.models.ease:EASE",
     "lightgcn": "neggen.models.lightgcn:LightGCN",
     "neggen": "neggen.models.neggen:NegGen",
+    "neggen-linear": "neggen.models.linear_neggen:LinearNegGen",
 }
 """Name on the command line to where the class lives; imported when asked for."""
 

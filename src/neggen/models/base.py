@@ -58,6 +58,8 @@ class Recommender(ABC):
 
     name: ClassVar[str]
     config_class: ClassVar[type[ModelConfig]]
+    needs_vectors: ClassVar[bool] = False
+    """Whether it learns from encoded descriptions and negatives."""
 
     def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
         """Take a configuration, or single settings such as ``seed=1``.

@@ -49,7 +49,7 @@ class CausalModule(nn.Module):
         """
         super().__init__()
         self.contrast = contrast
-        positive, negative = _balanced(vectors, contrast)
+        positive, negative = balanced(vectors, contrast)
         self.register_buffer("positive", torch.from_numpy(positive), persistent=False)
         self.register_buffer("negative", torch.from_numpy(negative), persistent=False)
         self.register_buffer("mask", torch.from_numpy(vectors.mask), persistent=False)
@@ -97,10 +97,18 @@ class CausalModule(nn.Module):
         return pooled.view(batch, completions, -1)
 
 
-def _balanced(
+def balanced(
     vectors: ItemVectors, contrast: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Center x⁺ and x⁻ over the items that have the modality, and give modalities equal energy."""
+    """Center x⁺ and x⁻ over the items that have the modality, and give modalities equal energy.
+
+    Args:
+        vectors: the encoded descriptions and negatives.
+        contrast: ρ; the energy is that of x⁺ − ρ · mean x⁻.
+
+    Returns:
+        x⁺ ``[items, modalities, width]`` and x⁻ ``[items, completions, modalities, width]``.
+    """
     positive, negative = vectors.positive.copy(), vectors.negative.copy()
     for m in range(len(vectors.modalities)):
         present = vectors.mask[:, m]

@@ -35,14 +35,17 @@ class EASE(Recommender):
                 f"{3 * 4 * items**2 / 1e9:.0f} GB. Use lightgcn, or a k-core with under "
                 f"{LARGEST_CATALOG} items."
             )
-        device = self.config.device
-        gram = torch.from_numpy((data.train.T @ data.train).toarray()).to(device)  # [items, items]
+        gram = self._gram(data).to(self.config.device)
         gram.diagonal().add_(self.config.regularization)
         precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         weights = precision.div_(-precision.diagonal().clone())  # column j divided by −P_jj
         weights.fill_diagonal_(0)
         self.weights = weights
         self.train = data.train
+
+    def _gram(self, data: Dataset) -> Tensor:
+        """Return how much items go together, ``[items, items]``."""
+        return torch.from_numpy((data.train.T @ data.train).toarray())
 
     def _score(self, users: Tensor) -> Tensor:
         rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())  # [batch, items]

@@ -13,13 +13,10 @@ from torch import Tensor, nn
 
 from neggen.config import LightGCNConfig, ModelConfig, NegGenConfig
 from neggen.data.dataset import Dataset
-from neggen.encoding.store import encode_records
-from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.run import generate_records
 from neggen.models.base import FitContext
 from neggen.models.causal import CausalModule
+from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.graph import csr_tensor
 from neggen.models.lightgcn import LightGCN
@@ -164,6 +161,7 @@ class NegGen(FactorModel):
     name = "neggen"
     config_class = NegGenConfig
     config: NegGenConfig
+    needs_vectors = True
     base: LightGCN | None = None
     """A fitted base recommender to start from; phase 1 is skipped if it is given."""
 
@@ -188,7 +186,7 @@ class NegGen(FactorModel):
         )
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
-        data = _described(data, self.config)
+        data, vectors = described(data, seed=self.config.seed, device=self.config.device)
         base = self.base
         if base is None:
             base = LightGCN(self.base_config).fit(data, context)
@@ -196,22 +194,10 @@ class NegGen(FactorModel):
         else:
             _check_base(base, data)
         if self.config.filter_false_negatives:
-            assert data.vectors is not None
-            false = false_negatives(data.train, data.vectors)
-            data = data.replace(vectors=without(data.vectors, false))
+            false = false_negatives(data.train, vectors)
+            data = data.replace(vectors=without(vectors, false))
         module = NegGenModule(data, base, self.config)
         self._learn(module, data, context, depends_on=module.content_hash)
-
-
-def _described(data: Dataset, config: NegGenConfig) -> Dataset:
-    """Return data with vectors, generating and encoding records if need be."""
-    if data.vectors is not None:
-        return data
-    records = data.records
-    if records is None:
-        records = generate_records(data, CatalogueBackend(data, seed=config.seed))
-    vectors = encode_records(data, records, TextEncoder(device=config.device))
-    return data.replace(records=records, vectors=vectors)
 
 
 def _hash(vectors_hash: str, base: FactorModel) -> str:
