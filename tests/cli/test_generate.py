@@ -56,8 +56,9 @@ def test_a_budget_is_never_passed_and_counts_earlier_runs(
 
     nothing = run(1)
     assert nothing["asked"] == 0
-    assert "the budget of $1.00 is spent: $0.00 so far" in nothing["stopped"]
-    at_most = float(nothing["stopped"].rpartition("$")[2].replace(",", ""))
+    assert "the budget of $1.00 does not cover the next request" in nothing["stopped"]
+    assert "; $0.00 is spent so far" in nothing["stopped"]
+    at_most = float(nothing["stopped"].split("up to $")[1].partition(";")[0].replace(",", ""))
 
     # Every request costs 13 in fact, and must find `at_most` or a little less still there.
     some = run(at_most + 20 * 13)
@@ -71,7 +72,7 @@ def test_a_budget_is_never_passed_and_counts_earlier_runs(
 
     told = cli(*typed, *PRICES, "--budget", 1, "--retry-failed", "--negatives-per-item", 2)
     assert told.code == 0
-    assert "Stopped: the budget of $1.00 is spent" in told.remark()
+    assert "Stopped: the budget of $1.00 does not cover" in told.remark()
     assert "The same command goes on." in told.remark()
 
 

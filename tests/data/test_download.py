@@ -615,6 +615,79 @@ def test_import_downloads_into_the_workspace(
     assert len(list((place / "images").iterdir())) == 3
 
 
+def import_photos(
+    cli: Callable[..., tuple[int, str, str]], shop: Shop, source: Path, place: Path, *more: str
+) -> tuple[int, str, str]:
+    options = ("--download-images", "--allow-host", shop.host, "--json", *more)
+    return cli("import", str(source), str(place), *options)
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def run(*typed: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neggen", *typed])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def photos(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "0.png").write_bytes(picture())
+    ids = [str(number) for number in range(len(names))]
+    pl.DataFrame({"item_id": ids, "image": names}).write_csv(folder / "items.csv")
+    LOG.write_csv(folder / "interactions.csv")
+    return folder
+
+
+def test_paths_are_not_masked_in_silence(
+    shop: Shop, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    source = photos(tmp_path / "source", "0.png", "")
+    code, _, told = import_photos(cli, shop, source, tmp_path / "w")
+    assert code == 2
+    assert "Column 'image' of the items holds no web address" in " ".join(told.split())
+    assert not (tmp_path / "w" / "workspace.toml").exists()
+
+    source = photos(tmp_path / "source", "../0.png", shop.url("/1"), "")
+    code, out, told = import_photos(cli, shop, source, tmp_path / "w")
+    assert code == 0, told
+    assert json.loads(out)["pictures"] == 1
+    assert json.loads(out)["notes"][0].startswith("Masked 1 pictures that are no web addresses")
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_downloaded(
+    shop: Shop, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    place = tmp_path / "w"
+    three = photos(tmp_path / "three", *(shop.url(f"/{number}") for number in range(3)))
+    assert cli("import", str(three), str(place))[0] == 0
+    code, _, told = import_photos(cli, shop, three, place)
+    assert (code, shop.requests) == (2, [])
+    assert "already holds these data without pictures" in " ".join(told.split())
+    assert import_photos(cli, shop, three, place, "--overwrite")[0] == 0
+    shop.requests.clear()
+
+    two = photos(tmp_path / "two", *(shop.url(f"/{number}") for number in (7, 8)))
+    code, _, told = import_photos(cli, shop, two, place)
+    assert (code, shop.requests) == (2, [])
+    assert "already holds other data" in told
+    code, _, told = import_photos(cli, shop, three, place)
+    assert (code, shop.requests) == (0, [])
+    assert "holds these very data already" in told
+    foreign = tmp_path / "foreign"
+    (foreign / "images").mkdir(parents=True)
+    code, _, told = import_photos(cli, shop, two, foreign)
+    assert (code, shop.requests) == (2, [])
+    assert "somebody else's folder" in " ".join(told.split())
+    assert import_photos(cli, shop, two, place, "--overwrite")[0] == 0
+    assert shop.asked() == {"/7": 1, "/8": 1}
+
+
 def test_downloads_are_found_by_a_data_set(shop: Shop, tmp_path: Path) -> None:
     items = pl.DataFrame({"item_id": ["0", "1"], "image": [shop.url("/0"), shop.url("/1")]})
     where = Downloads(tmp_path, allow_hosts=(shop.host,))

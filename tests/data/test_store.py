@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -92,23 +93,44 @@ def test_round_trip_of_any_ids(
     assert load_dataset(workspace).content_hash == data.content_hash
 
 
-def test_pictures_are_linked(data: Dataset, workspace: Workspace) -> None:
+def test_pictures_stay_what_was_imported(data: Dataset, workspace: Workspace) -> None:
+    original = data.image_path(0)
+    assert original is not None
+    imported = original.read_bytes()
     save_dataset(workspace, data, source="here")
-    assert data.image_path(0) is not None
-    assert (workspace.image_dir / "sub" / "0.png").samefile(data.image_path(0) or "")
+    original.write_bytes(b"another picture, saved over the file")
+    held = load_dataset(workspace)
+    copy = held.image_path(0)
+    assert copy is not None
+    assert copy.read_bytes() == imported
+    assert hashlib.sha256(imported).hexdigest() == held.item_table["image_sha256"][0]
+    # What was read and what is copied are the same, or nothing is written.
+    with pytest.raises(NegGenError, match=r"0\.png changed after it was read; read .* again"):
+        save_dataset(Workspace(workspace.path.parent / "late"), data, source="here")
+    original.unlink()
+    with pytest.raises(NegGenError, match=r"0\.png cannot be read any more \(no such file\)"):
+        save_dataset(Workspace(workspace.path.parent / "later"), data, source="here")
 
 
-def test_pictures_are_copied_where_links_fail(
-    data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("another device")
-
-    monkeypatch.setattr(os, "link", refuse)
+def test_links_of_an_earlier_version_become_copies(data: Dataset, workspace: Workspace) -> None:
+    original = data.image_path(0)
+    assert original is not None
     save_dataset(workspace, data, source="here")
-    copied = workspace.image_dir / "sub" / "0.png"
-    assert not copied.samefile(data.image_path(0) or "")
-    assert load_dataset(workspace).content_hash == data.content_hash
+    linked = workspace.image_dir / "sub" / "0.png"
+    linked.unlink()
+    os.link(original, linked)
+    changed = data.replace(test_sets={})
+    save_dataset(workspace, changed, source="here", overwrite=True)
+    assert not linked.samefile(original)
+    assert linked.read_bytes() == original.read_bytes()
+
+
+def test_a_workspace_can_be_saved_over_itself(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    held = load_dataset(workspace).replace(test_sets={})
+    save_dataset(workspace, held, source="there", overwrite=True)
+    assert load_dataset(workspace).content_hash == held.content_hash
+    assert (workspace.image_dir / "sub" / "0.png").stat().st_size
 
 
 def test_the_same_content_again_changes_nothing(data: Dataset, workspace: Workspace) -> None:
@@ -166,7 +188,7 @@ def test_an_interrupted_import_leaves_no_workspace(
     assert not list(workspace.path.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("step", ["write_parquet", "save_file", "_place_pictures"])
+@pytest.mark.parametrize("step", ["write_parquet", "save_file", "place_pictures"])
 def test_an_interrupted_import_goes_on(
     data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -90,7 +90,7 @@ def import_source(
     hosts named with --allow-host. The same command again downloads only what is missing.
     """
     from neggen.data.readers import read_source
-    from neggen.data.store import save_dataset
+    from neggen.data.store import check_before_downloads, save_dataset
     from neggen.workspace import Workspace
 
     place = Workspace(workspace)
@@ -98,6 +98,23 @@ def import_source(
         raise NegGenError("Give either --images or --download-images, not both.")
     if allow_host and not download_images:
         raise NegGenError("--allow-host needs --download-images.")
+
+    def read(downloads: Downloads | None = None) -> Dataset:
+        data = read_source(
+            source,
+            downloads=downloads,
+            interactions=interactions,
+            items=items,
+            images=images,
+            user_column=user_column,
+            item_column=item_column,
+            image_column=image_column,
+            drop_unknown=drop_unknown,
+        )
+        return data.k_core(k_core) if k_core else data
+
+    if download_images and not overwrite:
+        check_before_downloads(place, read)
     downloads: Downloads | None = None
     shown: AbstractContextManager[Any] = (
         counting("Downloading") if download_images else console.status(f"Reading {source}")
@@ -114,19 +131,7 @@ def import_source(
                 allow_hosts=tuple(allow_host or ()),
                 on_progress=progress,
             )
-        data = read_source(
-            source,
-            downloads=downloads,
-            interactions=interactions,
-            items=items,
-            images=images,
-            user_column=user_column,
-            item_column=item_column,
-            image_column=image_column,
-            drop_unknown=drop_unknown,
-        )
-        if k_core:
-            data = data.k_core(k_core)
+        data = read(downloads)
         wrote = save_dataset(place, data, source=str(source.resolve()), overwrite=overwrite)
     figures = counts(data)
     for note in data.notes:
@@ -154,13 +159,16 @@ def encode(
     as_json: JsonOption = False,
 ) -> None:
     """Encode descriptions and negatives to vectors; texts that are known already cost nothing."""
+    from neggen.data.store import load_dataset
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
-    from neggen.generation.record_files import read_records
+    from neggen.generation.record_files import earlier_import, read_records
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
     records = read_records(place.records_path)
+    if remark := earlier_import(place.records_path, load_dataset(place)):
+        say(remark)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
     with counting("Encoding") as progress:
         if ray is None:

@@ -19,6 +19,9 @@ from neggen.workspace import Workspace
 
 Check = Callable[[], str]
 
+LEAST_FREE = 100 * 10**6
+"""Bytes free on a disk below which it fails: generation alone holds some back."""
+
 
 def doctor(
     workspace: Annotated[
@@ -40,6 +43,7 @@ def doctor(
         place = workspace
         checks["workspace"] = lambda: _workspace(place)
         if Workspace(place).manifest_path.is_file():
+            checks["journal"] = lambda: _journal(place)
             checks["records"] = lambda: _records(place)
             checks["vectors"] = lambda: _vectors(place)
             checks["runs"] = lambda: _runs(place)
@@ -85,7 +89,12 @@ def _encoder() -> str:
 
 def _disk(folder: Path) -> str:
     existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
-    return f"{shutil.disk_usage(existing).free / 1e9:.0f} GB free at {existing}"
+    free = shutil.disk_usage(existing).free
+    if free < LEAST_FREE:
+        raise NegGenError(
+            f"Only {free / 1e6:.0f} MB are free at {existing}; make room before anything is asked."
+        )
+    return f"{free / 1e9:.1f} GB free at {existing}"
 
 
 def _workspace(path: Path) -> str:
@@ -98,10 +107,40 @@ def _workspace(path: Path) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts(data).items())
 
 
-def _records(path: Path) -> str:
-    from neggen.generation.record_files import read_records
+def _journal(path: Path) -> str:
+    from neggen.generation.journal.listing import JournalListing
 
-    records = read_records(Workspace.open(path).records_path)
+    place = Workspace.open(path)
+    records = place.records_path.is_file()
+    if not place.journal_path.exists():
+        return "none" + (": neggen generate would ask for everything anew" if records else " yet")
+    with JournalListing(place.journal_path) as listing:
+        for row in listing.rows("PRAGMA quick_check(1)"):
+            if row["quick_check"] != "ok":
+                raise NegGenError(
+                    f"The journal {listing.path} is damaged ({row['quick_check']}); save what can "
+                    f"be read with: neggen journal {path} --export FILE.jsonl"
+                )
+        sides, warning = listing.sides(), listing.warning
+    answers = sum(side.answers for side in sides)
+    if records and not answers:
+        raise NegGenError(
+            f"The journal {place.journal_path} is empty, yet there are records: the answers that "
+            "they were made from are lost, and neggen generate would ask for all of them anew; "
+            "put a copy of it back if you have one."
+        )
+    given_up = sum(side.dead for side in sides)
+    return f"{answers:,} answers, {given_up:,} given up{f'. {warning}' if warning else ''}"
+
+
+def _records(path: Path) -> str:
+    from neggen.data.store import load_dataset
+    from neggen.generation.record_files import earlier_import, read_records
+
+    place = Workspace.open(path)
+    records = read_records(place.records_path)
+    if finding := earlier_import(place.records_path, load_dataset(place)):
+        raise NegGenError(finding)
     by_side = records["modality"].value_counts(sort=True).iter_rows()
     return ", ".join(f"{count:,} {side}" for side, count in by_side)
 

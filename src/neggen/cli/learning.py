@@ -56,7 +56,9 @@ def train(
     and ends with the same weights. A finished run is returned as it is.
     """
     from neggen.config import parse_overrides
-    from neggen.data.store import is_labeled
+    from neggen.data.store import is_labeled, load_dataset
+    from neggen.generation.record_files import earlier_import
+    from neggen.models import model_class
     from neggen.recipe import Recipe
     from neggen.runs import train_run
     from neggen.workspace import Workspace
@@ -71,6 +73,10 @@ def train(
         split_seed=split_seed,
     )
     parts = recipe.split_config(is_labeled(place))
+    if model_class(recipe.model).needs_vectors and (
+        remark := earlier_import(place.records_path, load_dataset(place))
+    ):
+        say(remark)
     with epochs() as on_epoch:
         run = train_run(
             place, recipe.model, recipe.model_settings, parts, name=name, on_epoch=on_epoch

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
+from neggen.data.placing import place_pictures
 from neggen.data.tables import PARTS, with_parts
 from neggen.data.vectors import Features
 from neggen.errors import NegGenError
@@ -32,8 +32,8 @@ def save_dataset(
     """Write an imported data set into a workspace.
 
     The manifest is written last: a killed import leaves no workspace that could be opened, only
-    a mark that the files are no stranger's, so that the next import goes on. Pictures are hard
-    links where the file system allows it, else copies.
+    a mark that the files are no stranger's, so that the next import goes on. Pictures are copied:
+    whatever becomes of the source, the workspace keeps what was imported.
 
     Args:
         workspace: the folder, which need not exist.
@@ -45,30 +45,21 @@ def save_dataset(
         Whether anything was written: False if the workspace holds the same content already.
 
     Raises:
-        NegGenError: If the folder holds other data and ``overwrite`` is not set.
+        NegGenError: If the folder holds other data and ``overwrite`` is not set, or a picture is
+            no longer the one that was read.
     """
     if workspace.manifest_path.exists():
-        held = workspace.manifest().get("content_hash")
-        if held == data.content_hash:
+        if workspace.manifest().get("content_hash") == data.content_hash:
             return False
         if not overwrite:
-            raise NegGenError(
-                f"{workspace.path} already holds other data (imported from "
-                f"{workspace.manifest().get('source')}); choose a new folder, or replace them with "
-                f"overwrite (--overwrite)."
-            )
-    elif not overwrite and not (workspace.path / UNFINISHED).exists():
-        for path in (workspace.items_path, workspace.interactions_path, workspace.image_dir):
-            if path.exists():
-                raise NegGenError(
-                    f"{path} exists, yet {workspace.path} is not a workspace but somebody else's "
-                    f"folder; choose a new one, or replace it with overwrite (--overwrite)."
-                )
+            raise _holds_other_data(workspace)
+    elif not overwrite:
+        _refuse_strangers(workspace)
     write_text(workspace.path / UNFINISHED, source)
     workspace.manifest_path.unlink(missing_ok=True)
     for stale in (workspace.features_dir, workspace.test_sets_dir, workspace.splits_dir):
         shutil.rmtree(stale, ignore_errors=True)
-    _place_pictures(data, workspace.image_dir)
+    place_pictures(data, workspace.image_dir)
     _write_parquet(data.item_table, workspace.items_path)
     _write_parquet(pl.DataFrame({"user_id": data.user_ids}), workspace.users_path)
     _write_parquet(_interactions(data), workspace.interactions_path)
@@ -94,6 +85,30 @@ def save_dataset(
     )
     (workspace.path / UNFINISHED).unlink()
     return True
+
+
+def check_before_downloads(workspace: Workspace, read: Callable[[], Dataset]) -> None:
+    """Refuse what :func:`save_dataset` would refuse after the pictures were downloaded.
+
+    Args:
+        workspace: the folder, which need not exist; it is not to be overwritten.
+        read: reads the source without downloading anything.
+
+    Raises:
+        NegGenError: If the folder holds other data or the same without pictures, or is
+            somebody else's.
+    """
+    if not workspace.manifest_path.exists():
+        _refuse_strangers(workspace)
+        return
+    held = load_dataset(workspace)
+    if _without_pictures(held).content_hash != _without_pictures(read()).content_hash:
+        raise _holds_other_data(workspace)
+    if not held.item_table["image"].count():
+        raise NegGenError(
+            f"{workspace.path} already holds these data without pictures; download them and "
+            f"replace it with overwrite (--overwrite)."
+        )
 
 
 def is_labeled(workspace: Workspace) -> bool:
@@ -134,6 +149,29 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
         notes=tuple(workspace.manifest()["notes"]),
     )
     return data if split is None else _with_split(workspace, data, split)
+
+
+def _refuse_strangers(workspace: Workspace) -> None:
+    if (workspace.path / UNFINISHED).exists():
+        return
+    for path in (workspace.items_path, workspace.interactions_path, workspace.image_dir):
+        if path.exists():
+            raise NegGenError(
+                f"{path} exists, yet {workspace.path} is not a workspace but somebody else's "
+                f"folder; choose a new one, or replace it with overwrite (--overwrite)."
+            )
+
+
+def _holds_other_data(workspace: Workspace) -> NegGenError:
+    return NegGenError(
+        f"{workspace.path} already holds other data (imported from "
+        f"{workspace.manifest().get('source')}); choose a new folder, or replace them with "
+        f"overwrite (--overwrite)."
+    )
+
+
+def _without_pictures(data: Dataset) -> Dataset:
+    return data.replace(item_table=data.item_table.drop("image", "image_sha256"))
 
 
 def _with_split(workspace: Workspace, data: Dataset, config: SplitConfig) -> Dataset:
@@ -202,33 +240,6 @@ def _load_features(folder: Path) -> Mapping[str, Features]:
                 f"{path} is damaged ({error}); import the source again with overwrite."
             ) from None
     return features
-
-
-def _place_pictures(data: Dataset, folder: Path) -> None:
-    """Bring the pictures under ``folder`` and remove what else is there."""
-    names = data.item_table["image"].drop_nulls().to_list()
-    placed = {folder / name for name in names}
-    for name in names:
-        assert data.image_dir is not None
-        _link_or_copy((data.image_dir / name).resolve(), folder / name)
-    for path in _files_under(folder):
-        if path not in placed:
-            path.unlink()
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if target.exists() and target.samefile(source):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-
-
-def _files_under(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
 
 
 def _file_name(name: str) -> str:

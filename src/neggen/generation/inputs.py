@@ -8,6 +8,8 @@ from itertools import repeat
 from pathlib import Path
 
 from neggen.data.dataset import Dataset
+from neggen.data.fingerprint import content_hash
+from neggen.data.picture import UnreadablePicture, read_picture_file
 from neggen.errors import NegGenError, nearest
 from neggen.generation.records import MODALITIES, Modality
 from neggen.generation.requests import ItemInput
@@ -41,6 +43,16 @@ def describable(data: Dataset, modality: Modality) -> list[int]:
     return [index for index in range(len(data.item_ids)) if has(index) is not None]
 
 
+def side_hash(data: Dataset, modality: Modality) -> str:
+    """Return a SHA-256 over this side of all items: their texts, or the bytes of their pictures.
+
+    The order of the items, their interactions and the names of the files are not part of it.
+    """
+    columns = ["image_sha256"] if modality == "image" else data.text_columns
+    side = data.item_table.select("item_id", *columns).sort("item_id")
+    return content_hash({modality: side}, {})
+
+
 def item_inputs(data: Dataset, sides: Mapping[Modality, Iterable[int]]) -> Iterator[ItemInput]:
     """Read the sides of items, one at a time, so that pictures never fill the memory.
 
@@ -69,12 +81,12 @@ def read_picture(path: Path, item_id: str) -> bytes:
     """Return the bytes of an item's picture.
 
     Raises:
-        NegGenError: If the file cannot be read.
+        NegGenError: If it is no plain file, too large, or cannot be read.
     """
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return read_picture_file(path)
+    except UnreadablePicture as error:
         raise NegGenError(
-            f"The picture {path} of item '{item_id}' cannot be read ({error.strerror}); put it "
-            "back or import the source again."
+            f"The picture {path} of item '{item_id}' cannot be read ({error}); put it back or "
+            "import the source again."
         ) from None

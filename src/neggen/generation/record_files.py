@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.generation.records import SCHEMA, Record, check_records, records_frame
+from neggen.generation.inputs import describable, side_hash
+from neggen.generation.records import (
+    MODALITIES,
+    SCHEMA,
+    Modality,
+    Record,
+    check_records,
+    records_frame,
+)
 from neggen.generation.stock import stock_replacements
 from neggen.workspace import atomic_path
 
@@ -23,24 +32,30 @@ ROWS_TOGETHER = 4096
 class RecordWriter:
     """Writes records in the order they come, a few thousand at a time."""
 
-    def __init__(self, path: Path, generator: str) -> None:
-        """Begin a file; ``generator`` names who wrote the records."""
+    def __init__(self, path: Path, generator: str, data: Dataset) -> None:
+        """Begin a file; ``generator`` names who wrote the records of the items of ``data``."""
         schema = pl.DataFrame(schema=SCHEMA).to_arrow().schema
         self._path = path
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._generator = generator
+        self._data = data
+        self._sides: set[Modality] = set()
         self._held: list[Record] = []
 
     def add(self, records: list[Record]) -> None:
         """Write records, or hold them until there are enough."""
         self._held += records
+        self._sides.update(record.modality for record in records)
         if len(self._held) >= ROWS_TOGETHER:
             self._flush()
 
     def close(self) -> None:
-        """Write what is held and end the file."""
+        """Write what is held and what it describes, and end the file."""
         if self._writer.is_open:
             self._flush()
+            self._writer.add_key_value_metadata(
+                {_note(name): side_hash(self._data, name) for name in sorted(self._sides)}
+            )
             self._writer.close()
 
     def stock(self) -> frozenset[tuple[str, str]]:
@@ -54,23 +69,25 @@ class RecordWriter:
 
 
 @contextmanager
-def written(path: Path, generator: str, item_ids: pl.Series) -> Iterator[RecordWriter]:
+def written(path: Path, generator: str, data: Dataset) -> Iterator[RecordWriter]:
     """Yield a writer of records that replace those of the same modalities when all went well.
 
-    Records of other modalities stay. Without any new record the file stays as it is: a run that
-    failed throughout should not cost the records of a good one.
+    Records of other modalities stay, unless no item has that side any more. Without any new record
+    the file stays as it is: a run that failed throughout should not cost the records of a good one.
 
     Raises:
-        NegGenError: If the file cannot be written.
+        NegGenError: Before anything is yielded, if the file there is damaged; if it cannot be
+            written.
     """
+    if path.is_file():
+        read_records(path)  # what could not be kept should be known before anything is asked
     try:
         with atomic_path(path) as temporary:
-            writer = RecordWriter(temporary, generator)
+            writer = RecordWriter(temporary, generator, data)
             yield writer
             writer.close()
-            new = pl.scan_parquet(temporary)
             if path.is_file():
-                _keep_others(path, temporary, new, item_ids)
+                _keep_others(path, temporary, data)
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         raise NegGenError(
             f"{path} cannot be written ({error}); make room or mend its permissions and run the "
@@ -78,30 +95,78 @@ def written(path: Path, generator: str, item_ids: pl.Series) -> Iterator[RecordW
         ) from None
 
 
-def _keep_others(path: Path, temporary: Path, new: pl.LazyFrame, item_ids: pl.Series) -> None:
-    modalities = new.select(pl.col("modality").unique()).collect()["modality"]
-    if modalities.is_empty():
+def _keep_others(path: Path, temporary: Path, data: Dataset) -> None:
+    new = pl.scan_parquet(temporary)
+    modalities = new.select(pl.col("modality").unique()).collect()["modality"].to_list()
+    if not modalities:
         shutil.copyfile(path, temporary)
         return
-    others = read_records(path).filter(~pl.col("modality").is_in(modalities.implode()))
+    kept = [name for name in MODALITIES if name not in modalities and describable(data, name)]
+    others = read_records(path).filter(pl.col("modality").is_in(kept))
     if others.is_empty():
         return
-    order = item_ids.alias("item_id").to_frame().with_row_index("place")
+    order = data.item_ids.alias("item_id").to_frame().with_row_index("place")
     both = pl.concat([others, new.collect()]).join(order, on="item_id", how="left")
-    both.sort("place", "modality", "completion").drop("place").write_parquet(temporary)
+    both = both.sort("place", "modality", "completion").drop("place")
+    notes = {**_notes(path, kept), **_notes(temporary, modalities)}
+    pq.write_table(both.to_arrow().replace_schema_metadata(notes), temporary, compression="zstd")
 
 
 def read_records(path: Path) -> pl.DataFrame:
     """Read records and check every one.
 
     Raises:
-        NegGenError: If the file is missing, unreadable, or holds an invalid record.
+        NegGenError: If the file is missing, damaged, or holds an invalid record.
     """
     if not path.is_file():
         raise NegGenError(f"{path} does not exist; make it with: neggen generate {path.parent}")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise NegGenError(f"{path} is not a readable Parquet file: {error}.") from None
+        raise NegGenError(
+            f"{path} is not a readable Parquet file ({error}); delete it and give the same neggen "
+            "generate command again, which makes it anew from the journal."
+        ) from None
     check_records(frame, str(path))
     return frame
+
+
+def earlier_import(path: Path, data: Dataset) -> str | None:
+    """Return a sentence if records were made from other texts or pictures than those of ``data``.
+
+    Records that do not tell what they were made from are taken as they are.
+
+    Args:
+        path: a file that :func:`read_records` can read, or none.
+        data: the catalogue as it is now.
+    """
+    if not path.is_file():
+        return None
+    notes = _notes(path, MODALITIES)
+    old = [
+        name
+        for name in MODALITIES
+        if _note(name) in notes and notes[_note(name)] != side_hash(data, name)
+    ]
+    if not old:
+        return None
+    return (
+        f"The {' and '.join(old)} records of {path.parent} describe an earlier import of its "
+        "catalogue; run neggen generate again as before: only what changed is asked."
+    )
+
+
+def _note(modality: str) -> str:
+    """Return the key of the metadata under which a file says what this side of it describes."""
+    return f"neggen.described.{modality}"
+
+
+def _notes(path: Path, modalities: Iterable[str]) -> dict[str, str]:
+    """Return what a file says of what it describes, as far as it says so."""
+    metadata = pq.read_metadata(path).metadata or {}
+    keys = [_note(name) for name in modalities]
+    return {
+        key: metadata[key.encode()].decode("utf-8", "replace")
+        for key in keys
+        if key.encode() in metadata
+    }

@@ -94,7 +94,7 @@ async def generate_async(
         runner, summary = run.runner(journal), run.summary
         stock: frozenset[tuple[str, str]] = frozenset()
         while True:
-            with written(workspace.records_path, run.generator, data.item_ids) as records:
+            with written(workspace.records_path, run.generator, data) as records:
                 await runner.run(item_inputs(data, run.sides), records.add, run.workers)
                 found = frozenset() if backend.finished else records.stock() - stock
             summary.stopped = runner.stopped

@@ -195,7 +195,8 @@ def test_several_processes_write_one_journal(path: Path) -> None:
 
 def test_a_file_that_is_no_journal_is_explained(path: Path, tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(NegGenError, match=r"j\.sqlite cannot be used"):
+    export = f"neggen journal {path.parent} --export FILE.jsonl, then move it away"
+    with pytest.raises(NegGenError, match=rf"j\.sqlite cannot be used .*damaged.*{export}"):
         Journal(path)
     assert path.read_bytes() == b"not a database" * 100
     (tmp_path / "folder").mkdir()
@@ -207,6 +208,11 @@ def test_a_file_that_is_no_journal_is_explained(path: Path, tmp_path: Path) -> N
         Journal(tmp_path / "newer.sqlite")
     made = {entry.name.partition("-")[0] for entry in tmp_path.iterdir()}
     assert made == {"j.sqlite", "folder", "newer.sqlite"}
+
+
+async def one_answer(path: Path) -> None:
+    async with Journal(path) as journal:
+        await journal.acknowledge("k", UNIT, REQUEST, answer())
 
 
 def test_a_damaged_page_is_explained(path: Path) -> None:
@@ -225,8 +231,25 @@ def test_a_damaged_page_is_explained(path: Path) -> None:
             for number in range(200):
                 journal.lookup(f"k{number}")
 
-    with pytest.raises(NegGenError, match=r"cannot be used \(.*malformed"):
+    with pytest.raises(NegGenError, match=r"cannot be used \(.*malformed.*damaged.*--export"):
         asyncio.run(read())
+    # Moved away as told, it leaves room for another, though its log may still lie there.
+    path.with_name("j.sqlite-wal").touch()
+    path.rename(path.with_name("damaged"))
+    asyncio.run(one_answer(path))
+    assert rows(path, "SELECT count(*) FROM answers") == [(1,)]
+
+
+def test_a_damaged_shard_is_moved_away_not_exported(path: Path) -> None:
+    asyncio.run(one_answer(path))
+    shard_folder(path).mkdir(exist_ok=True)
+    shard = shard_folder(path) / "rescued-1.sqlite"
+    shard.write_bytes(b"not a database" * 100)
+    with pytest.raises(NegGenError, match=r"rescued-1\.sqlite .*is damaged: move it away") as told:
+        Journal(path)
+    assert "--export" not in str(told.value)
+    shard.unlink()
+    asyncio.run(one_answer(path))
 
 
 @contextmanager

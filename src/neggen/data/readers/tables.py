@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from neggen.data.dataset import Dataset
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import SUFFIXES, read_table
 from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    from neggen.data.download import Downloads
 
 
 class TablesReader:
@@ -43,9 +47,7 @@ class TablesReader:
                 raise NegGenError(
                     f"{path} has no items.* with the pictures to download; name it with --items."
                 )
-            from neggen.data.download import download_images
-
-            items, notes = download_images(items, options.image_column, options.downloads)
+            items, notes = _downloaded(items, options.image_column, options.downloads)
             images = options.downloads.folder
         elif items is not None and items_path is not None and images is None:
             images = _image_dir(items, options.image_column, items_path.parent)
@@ -77,6 +79,28 @@ def _only(folder: Path, stem: str) -> Path | None:
         names = " and ".join(path.name for path in found)
         raise NegGenError(f"{folder} has {names}; keep one, or name it with --{stem}.")
     return found[0] if found else None
+
+
+def _downloaded(
+    items: pl.DataFrame, column: str, downloads: Downloads
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the items with the names of downloaded pictures and no other, and remarks."""
+    from neggen.data.download import download_images
+
+    table, notes = download_images(items, column, downloads)
+    if table[column].equals(items[column]):
+        raise NegGenError(
+            f"Column '{column}' of the items holds no web address to download a picture from; "
+            f"leave --download-images out to read paths."
+        )
+    paths = (table[column] == items[column]) & (items[column] != "")
+    if count := paths.sum():
+        notes += (
+            f"Masked {count:,} pictures that are no web addresses: with --download-images, paths "
+            f"are not read.",
+        )
+    none = pl.Series([None], dtype=pl.String)
+    return table.with_columns(table[column].zip_with(~paths.fill_null(value=False), none)), notes
 
 
 def _image_dir(items: pl.DataFrame, column: str, folder: Path) -> Path | None:

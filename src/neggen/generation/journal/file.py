@@ -20,6 +20,9 @@ BUSY_SECONDS = 60.0
 RESERVE_BYTES = 4 * 2**20
 """Kept free on the disk, so that answers already paid for fit when it runs full."""
 
+SHARDS = "-shards"
+"""How the name of the folder ends that lies beside a journal."""
+
 Statement = tuple[str, tuple[object, ...]]
 
 _NOW = "DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
@@ -173,15 +176,29 @@ def explained(path: Path, saved: Path | None = None) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         kept = f" The answers that were on their way are in {saved}." if saved else ""
         raise NegGenError(
-            f"The journal {path} cannot be used ({error}); check that the disk has room, that the "
-            "file may be written and that it is a neggen journal, then run the same command "
-            f"again.{kept}"
+            f"The journal {path} cannot be used ({error}); {_remedy(path, error)}.{kept}"
         ) from error
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF not in damaged:
+        return (
+            "check that the disk has room, that the file may be written and that it is a neggen "
+            "journal, then run the same command again"
+        )
+    away = f"move it away, with {path.name}-wal if there is one; what it held is asked again"
+    if path.parent.name.endswith(SHARDS):
+        return f"it is damaged: {away}"
+    return (
+        "it is damaged: save what can be read with neggen journal "
+        f"{path.parent} --export FILE.jsonl, then {away}"
+    )
 
 
 def shard_folder(path: Path) -> Path:
     """Return the folder of the files that are to be merged into the journal at ``path``."""
-    return path.with_name(f"{path.name}-shards")
+    return path.with_name(f"{path.name}{SHARDS}")
 
 
 def _connect(path: Path, shared: bool) -> sqlite3.Connection:
