@@ -36,7 +36,8 @@ def vectors(workspace: Workspace) -> VectorStore:
 def test_workers_and_drivers_that_die_lose_a_chunk_at_most(
     tmp_path: Path, small_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "PART_TEXTS", 4)
+    monkeypatch.setattr(distributed, "PARTS_PER_WORKER", TEXTS // 4)
+    monkeypatch.setattr(small_encoder, "batch_size", 4)
     monkeypatch.setattr(store, "SAVE_EVERY", 8)
     progress: list[tuple[int, int]] = []
 

@@ -23,7 +23,8 @@ from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.generation.backends.budget import Prices
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
-from neggen.generation.distributed import generate_on_ray
+from neggen.generation.distributed import driver, generate_on_ray, reach
+from neggen.generation.distributed.cluster import connected
 from neggen.generation.journal.file import shard_folder
 from neggen.generation.journal.owner import owners_folder
 from neggen.generation.prepared import GenerationSummary
@@ -167,13 +168,65 @@ def test_a_node_that_dies_costs_nothing_but_what_was_in_flight(
     side = summary.modalities["text"]
     assert (side.valid, side.asked, side.reused) == (ITEMS, ITEMS, 0)
     assert side.usage.prompt_tokens == 7 * ITEMS
+    assert told == sorted(told), "progress never goes back"
     assert told[-1] == (ITEMS, ITEMS)
     assert workspace.records_path.read_bytes() == expected
     assert shards_of(workspace.path) == []
-    assert "raylet" not in capfd.readouterr().out
+    printed = capfd.readouterr()
+    assert "raylet" not in printed.out
+    assert ".cc:" not in printed.err, "Ray stays quiet"
 
     again = generate_on_ray(workspace, data, make, "127.0.0.1:1")  # no cluster is needed any more
     assert again.modalities["text"].asked == 0
+
+
+def test_progress_is_seen_within_a_part(
+    scripted: ChatServer, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(driver, "PARTS_PER_WORKER", 1)
+    scripted.delay = 0.1
+    told: list[int] = []
+    make = partial(OpenAICompatibleBackend, scripted.url, "m")
+    generate_on_ray(
+        Workspace(tmp_path), catalogue_of(16), make, cluster.address, workers=1, concurrency=2,
+        on_progress=lambda so_far: told.append(so_far.done),
+    )  # fmt: skip
+    assert told == sorted(told)
+    assert len(set(told) - {0, 16}) >= 3
+    assert told[-1] == 16
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:1", "Connection refused"),
+        ("ray://127.0.0.1:1", "Connection refused"),
+        ("127.0.0.1:99999", "Port out of range"),
+        ("nowhere", "Invalid address format"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_in_one_sentence(
+    address: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        pytest.raises(NegGenError, match=rf"'{address}' cannot be reached \(.*{reason}.*ray start"),
+        connected(address),
+    ):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_is_no_cluster_is_refused_in_one_sentence(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reach, "CHECK_SECONDS", 3.0)
+    with (
+        pytest.raises(NegGenError, match=r"cannot be reached \(.+\); start it with: ray start"),
+        connected(server.url.removeprefix("http://").partition("/")[0]),
+    ):
+        pass
+    assert "cc:" not in capfd.readouterr().err
 
 
 def test_a_driver_that_is_interrupted_and_then_killed_goes_on_where_it_was(
@@ -240,7 +293,7 @@ def test_a_budget_is_shared_among_the_parts_and_never_passed(
     count = len(scripted.calls)
     assert 25 <= count <= 33, "nearly all is spent, also what the parts left over"
     assert some.cost == pytest.approx(0.003 * count)
-    assert "the budget of $0.10 is spent" in (some.stopped or "")
+    assert "the budget of $0.10 does not cover" in (some.stopped or "")
     assert some.modalities["text"].waiting == ITEMS - count
     rest = run(0.25)
     assert (rest.stopped, rest.modalities["text"].valid) == (None, ITEMS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +23,16 @@ from neggen.generation.backends.budget import Prices
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.dialogue import Rules
 from neggen.generation.distributed.messages import Outcome, Part, Side
+from neggen.generation.distributed.progress import Progress
+from neggen.generation.distributed.quiet import without_lines
 from neggen.generation.distributed.stream import Stream
 from neggen.generation.distributed.worker import Job, Worker
 from neggen.generation.journal import Journal
 from neggen.generation.journal.owner import Owner, owners_folder
 from neggen.generation.journal.shards import shard_path
+from neggen.generation.prepared import GenerationSummary
 from neggen.generation.prompts import load_prompts
+from neggen.generation.runner import ModalitySummary
 
 if TYPE_CHECKING:
     from conftest import ChatServer
@@ -105,7 +111,7 @@ def test_a_worker_ends_what_is_in_flight_when_its_run_ends_and_begins_nothing_mo
     assert asked == len(server.calls)
     with sqlite3.connect(shard_path(job.journal, job.run, 0)) as file:
         assert file.execute("SELECT count(*) FROM answers").fetchone() == (asked,)
-    assert work(worker, Part(1, SIDES, None)) == Outcome()
+    assert work(worker, Part(1, SIDES, None)) == Outcome(1)
     assert len(server.calls) == asked
 
 
@@ -128,7 +134,7 @@ def test_a_node_that_does_not_see_the_workspace_asks_nothing(
     server: ChatServer, job: Job, tmp_path: Path
 ) -> None:
     elsewhere = replace(job, journal=tmp_path / "elsewhere" / "j.sqlite")
-    assert work(Worker(elsewhere), Part(0, SIDES, None)) == Outcome()
+    assert work(Worker(elsewhere), Part(0, SIDES, None)) == Outcome(0)
     assert server.calls == []
     assert not elsewhere.journal.parent.exists()
 
@@ -169,6 +175,72 @@ def test_a_stream_goes_on_after_waiting_for_it_was_cancelled() -> None:
         return [value async for value in stream]
 
     assert asyncio.run(read()) == []
+
+
+def test_a_stream_tells_of_pauses_and_loses_nothing() -> None:
+    gate = threading.Event()
+
+    def values() -> Iterator[int]:
+        yield 1
+        assert gate.wait(10)
+        yield 2
+        raise TimeoutError("of the stream itself")
+
+    async def read() -> None:
+        async for value in Stream(values).with_pauses(0.02):
+            told.append(value)
+            if told.count(None) == 3:
+                gate.set()
+
+    told: list[int | None] = []
+    with pytest.raises(TimeoutError, match="of the stream itself"):
+        asyncio.run(read())
+    assert [value for value in told if value is not None] == [1, 2]
+    assert told[:4] == [1, None, None, None]
+
+
+def test_what_a_part_has_done_and_cost_is_seen_until_its_outcome_tells(
+    server: ChatServer, job: Job, run: Owner
+) -> None:
+    summary = GenerationSummary("m", {"text": ModalitySummary(items=40, cost=1.0)}, done=20)
+    progress = Progress(job.journal, run.name)
+    progress.look()
+    assert progress.added_to(summary) == summary, "there is no shard yet"
+    seen: list[GenerationSummary] = []
+
+    def reply(number: int, body: dict[str, Any]) -> Any:
+        progress.look()
+        seen.append(progress.added_to(summary))
+        return server.say(server.good)
+
+    server.reply = reply
+    broken = shard_path(job.journal, run.name, 7)
+    broken.parent.mkdir()
+    broken.write_text("This is no journal, " * 100)
+    outcome = work(Worker(replace(job, concurrency=1)), Part(1, SIDES, None))
+    assert [so_far.done for so_far in seen] == [20 + number for number in range(len(SIDES))]
+    assert [so_far.cost for so_far in seen] == pytest.approx(
+        [1.0 + 0.3 * number for number in range(len(SIDES))]
+    )
+    assert (summary.done, summary.cost) == (20, 1.0)
+    progress.look()
+    assert progress.added_to(summary).done == 20 + len(SIDES)
+    progress.ended(outcome.part)
+    progress.look()
+    assert progress.added_to(summary) == summary
+
+
+def test_only_what_is_unwanted_is_kept_from_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with without_lines(b"noise"):
+        os.write(2, b"a line\nsome noise here\nanother\n")
+        child = subprocess.Popen(["sh", "-c", "echo from a child >&2"])
+        assert child.wait(10) == 0
+        os.write(2, b"no end of line")
+    os.write(2, b", noise afterwards\n")
+    expected = "a line\nanother\nfrom a child\nno end of line, noise afterwards\n"
+    assert capfd.readouterr().err == expected
 
 
 def test_a_journal_of_a_part_is_no_place_for_shards_of_others(job: Job) -> None:

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from neggen.encoding import store
 from neggen.encoding.store import EncodingSummary, keep_encoded
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.generation.distributed.cluster import Pool, connected, outcomes
+from neggen.generation.distributed.cluster import Pool, connected, nodes, outcomes
 from neggen.workspace import Workspace
 
 PART_TEXTS = 512
-"""Texts that a worker gets at once."""
+"""Texts that a worker gets at once, at most."""
+PARTS_PER_WORKER = 8
+"""So many parts, if they fill a batch of the encoder, so that progress is seen and work is even."""
 
 
 def encode_on_ray(
@@ -60,14 +63,14 @@ def encode_on_ray(
     def encoded(missing: list[str]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         if not missing:
             return
-        parts = [
-            missing[start : start + PART_TEXTS] for start in range(0, len(missing), PART_TEXTS)
-        ]
-        rows = [{"number": n, "texts": json.dumps(part)} for n, part in enumerate(parts)]
         texts: list[str] = []
         vectors: list[NDArray[np.float32]] = []
         finished = 0
         with connected(address):
+            even = ceil(len(missing) / ((workers or nodes()) * PARTS_PER_WORKER))
+            size = min(PART_TEXTS, max(even, encoder.batch_size))
+            parts = [missing[start : start + size] for start in range(0, len(missing), size)]
+            rows = [{"number": n, "texts": json.dumps(part)} for n, part in enumerate(parts)]
             for batch in outcomes(_Worker, job, rows, pool):
                 if batch["error"][0]:
                     raise NegGenError(str(batch["error"][0]))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 from neggen.errors import NegGenError
+from neggen.generation.distributed.quiet import without_lines
+from neggen.generation.distributed.reach import check_reachable
 
 LOCAL_STORE_BYTES = 256 * 2**20
 """Memory for what travels between the processes of a cluster of one's own."""
@@ -65,14 +67,16 @@ def connected(address: str | None) -> Iterator[None]:
     """Be connected to a cluster, or to the one that this process is connected to already.
 
     Args:
-        address: of the cluster, such as ``auto``, ``10.0.0.1:6379`` or ``ray://…``; None starts one
-            on this machine, which is stopped at the end.
+        address: of the cluster, such as ``auto``, ``10.0.0.1:6379`` or ``ray://…``; None or
+            ``local`` starts one on this machine, which is stopped at the end.
 
     Raises:
         NegGenError: If Ray is not installed or the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or else it phones home
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Or else a thread of a stream left in the middle starts a cluster after the end.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
         import ray.data
@@ -81,22 +85,27 @@ def connected(address: str | None) -> Iterator[None]:
             f"Working on a cluster needs Ray ({error}); install it with: pip install 'neggen[ray]'"
         ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    address = address or "local"
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
     with redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
         if ray.is_initialized():
             yield
             return
         try:
-            ray.init(
-                address or "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **({} if address else own),
-            )
+            if address != "local":
+                check_reachable(address)
+            with without_lines(b"RAY_BACKEND_LOG_LEVEL"):  # it tells that this is set
+                ray.init(
+                    address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **(own if address == "local" else {}),
+                )
         except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise NegGenError(
-                f"The Ray cluster {address or 'on this machine'} cannot be reached ({error}); "
-                "start it with: ray start --head, or leave the address out to start one here."
+                f"The Ray cluster '{address}' cannot be reached ({reason}); start it with: ray "
+                "start --head, or give 'local' as the address to have one on this machine."
             ) from None
         try:
             yield

@@ -32,6 +32,7 @@ from neggen.generation.backends.budget import Budget
 from neggen.generation.distributed.accounts import account
 from neggen.generation.distributed.cluster import Pool, connected, nodes, outcomes
 from neggen.generation.distributed.messages import Counts, Outcome, Part, Side
+from neggen.generation.distributed.progress import LOOK_SECONDS, Progress
 from neggen.generation.distributed.stream import Stream
 from neggen.generation.distributed.worker import Job, Worker
 from neggen.generation.journal import Journal, Unit
@@ -118,6 +119,7 @@ class _Drive:
         self.backend = make_backend() if budget is None else make_backend(budget=self.budget)
         self.prepared = PreparedRun.prepare(data, self.backend, **options)
         self.counts: dict[Modality, Counts] = {}
+        self.done = 0
         self.started = time.perf_counter()
 
     async def run(self) -> GenerationSummary:
@@ -170,9 +172,16 @@ class _Drive:
             )  # fmt: skip
             rows = [part.row() for part in parts]
             stream = Stream(partial(outcomes, Worker, job, rows, self.pool))
+            progress = Progress(self.path, run.name)
             try:
-                async for batch in stream:
-                    self._take(Outcome.of(batch), summary)
+                async for batch in stream.with_pauses(LOOK_SECONDS):
+                    if batch is None:
+                        await asyncio.to_thread(progress.look)
+                    else:
+                        outcome = Outcome.of(batch)
+                        self._take(outcome, summary)
+                        progress.ended(outcome.part)
+                    self._tell(progress.added_to(summary))
             finally:
                 run.close()  # the workers end what is in flight and begin nothing more
                 async for _ in stream:
@@ -207,9 +216,10 @@ class _Drive:
         for name, counted in outcome.counts.items():
             counted.add_to(summary.modalities[name])
             summary.done += counted.sides
-        self._tell(summary)
 
     def _tell(self, summary: GenerationSummary) -> None:
+        # The ordinary pass begins at nothing again, with what the workers did.
+        self.done = summary.done = max(self.done, summary.done)
         summary.seconds = time.perf_counter() - self.started
         on_progress = self.options.get("on_progress")
         if on_progress is not None:

@@ -113,11 +113,13 @@ class Outcome:
     """What became of a part.
 
     Attributes:
+        part: its number.
         counts: by modality; without any, the worker saw no run that is alive.
         error: why nothing more can be done, in a sentence, or None.
         node: where the worker is.
     """
 
+    part: int
     counts: dict[Modality, Counts] = field(default_factory=dict)
     error: str | None = None
     node: str = field(default_factory=platform.node)
@@ -131,4 +133,4 @@ class Outcome:
         """Return the outcome in a batch of one row."""
         given = json.loads(batch["outcome"][0])
         counts = {name: Counts(**row) for name, row in given["counts"].items()}
-        return cls(counts, given["error"], given["node"])
+        return cls(given["part"], counts, given["error"], given["node"])

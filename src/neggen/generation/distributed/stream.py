@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -44,10 +44,24 @@ class Stream(Generic[Value]):
         """Return the next value; once the stream has ended or failed, there is none."""
         if self._ended:
             raise StopAsyncIteration
-        what = await self._queue.get()
+        return self._value(await self._queue.get())
+
+    async def with_pauses(self, seconds: float) -> AsyncIterator[Value | None]:
+        """Yield the values, and None whenever there is none for some seconds."""
+        while not self._ended:
+            try:
+                what = await asyncio.wait_for(self._queue.get(), seconds)
+            except TimeoutError:
+                yield None
+                continue
+            try:
+                value = self._value(what)
+            except StopAsyncIteration:
+                return
+            yield value
+
+    def _value(self, what: tuple[Value] | Exception | None) -> Value:
         if isinstance(what, tuple):
             return what[0]
         self._ended = True
-        if what is None:
-            raise StopAsyncIteration
-        raise what
+        raise StopAsyncIteration if what is None else what

@@ -65,21 +65,22 @@ class Worker:
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         """Work through one part."""
+        part = Part.of(batch)
         try:
-            outcome = self._loop.run(self._work(Part.of(batch)))
+            outcome = self._loop.run(self._work(part))
         except NegGenError as error:
-            outcome = Outcome(error=str(error))
+            outcome = Outcome(part.number, error=str(error))
         return outcome.batch()
 
     async def _work(self, part: Part) -> Outcome:
         job = self._job
         if job.ended():
-            return Outcome()
+            return Outcome(part.number)
         path = shard_path(job.journal, job.run, part.number)
         async with Journal(path, shard=True) as journal:
             # Once more: whoever merges the shards looks first for the run, then for its workers.
             if job.ended():
-                return Outcome()
+                return Outcome(part.number)
             counts: dict[Modality, ModalitySummary] = {}
             for side in part.sides:
                 counts.setdefault(side.modality, ModalitySummary()).items += 1
@@ -92,7 +93,7 @@ class Worker:
                 await runner.run(_inputs(part), lambda records: None, job.concurrency)
             finally:
                 watching.cancel()
-        return Outcome({name: _counted(summary) for name, summary in counts.items()})
+        return Outcome(part.number, {name: _counted(summary) for name, summary in counts.items()})
 
     def _backend_for(self, share: float | None, spent: float) -> Backend:
         if share is None:
