@@ -39,7 +39,7 @@ from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.runs import Run
 
-MODELS = ("popularity", "ease", "lightgcn", "neggen")
+MODELS = ("popularity", "ease", "neggen-linear", "lightgcn", "neggen")
 
 
 def main(
