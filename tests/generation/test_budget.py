@@ -91,5 +91,6 @@ def test_what_does_not_fit_waits_for_others_to_settle_for_less() -> None:
 
 
 def test_the_reason_to_stop_says_how_much_was_spent() -> None:
-    with pytest.raises(Stop, match=r"budget of \$5\.00 is spent: \$4\.98 so far.*\$0\.03"):
+    said = r"budget of \$5\.00 does not cover the next .* up to \$0\.03.*; \$4\.98 is spent so far"
+    with pytest.raises(Stop, match=said):
         asyncio.run(Budget(5.0, spent=4.98).reserve(0.03))

@@ -273,6 +273,31 @@ def test_odd_results_are_failures_and_nothing_worse(
     assert imported.failed.total() + imported.again.total() == 1
 
 
+def test_a_key_that_a_result_echoes_is_not_kept(
+    standin: ModuleType,
+    catalogue: Catalogue,
+    workspace: Workspace,
+    backend: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (path,) = export_batch(workspace, catalogue(3), backend, tmp_path / "b.jsonl").paths
+    lines, key = lines_of(path), "sk-very-secret"
+    lot = [
+        standin.answered(lines[0], f"A mug for {key}."),
+        standin.refused(lines[1], 400, message=f"Bad key {key}."),
+        {"custom_id": lines[2]["custom_id"], "response": None, "error": {"message": key}},
+    ]
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    imported = import_batch(workspace, [write(tmp_path / "out.jsonl", lot)])
+    assert (imported.answers, imported.failed.total()) == (1, 2)
+    with sqlite3.connect(workspace.journal_path) as journal:
+        dump = "\n".join(journal.iterdump())
+    assert key not in dump
+    assert "A mug for [key]." in dump
+    assert "Bad key [key]." in dump
+
+
 def test_absurd_figures_and_ids_are_no_trouble(
     standin: ModuleType, catalogue: Catalogue, workspace: Workspace, backend: Any, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ def test_the_budget_is_never_passed_and_used_up(client: Client, server: ChatServ
     answers = [result for result in results if isinstance(result, Completion)]
     stops = [result for result in results if isinstance(result, Stop)]
     assert len(answers) + len(stops) == 400
-    assert "budget of $1,500.00 is spent" in str(stops[0])
+    assert "budget of $1,500.00 does not cover" in str(stops[0])
     assert budget.spent == 100 + billed == 100 + 10 * len(answers)
     assert 1_500 - 400 < budget.spent <= 1_500
 

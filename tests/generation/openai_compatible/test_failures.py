@@ -91,7 +91,7 @@ def test_time_outs_and_complaints_are_signs_of_congestion_and_refusals_are_not()
 
 @pytest.mark.parametrize(
     ("reply", "kind"),
-    [(503, "http 503"), (cut, "cut off"), (half_json, "no json")],
+    [(500, "http 500"), (cut, "cut off"), (half_json, "no json")],
 )
 def test_the_last_try_fails_the_request(
     client: Client, server: ChatServer, reply: Any, kind: str
@@ -150,7 +150,15 @@ def test_json_that_is_no_completion_is_a_failure(
 
 def test_a_web_page_hints_at_the_address(client: Client, server: ChatServer) -> None:
     server.reply = lambda number, body: web_page
-    assert "base URL" in client.failure(client.backend(max_retries=0)).reason
+    error = client.failure(client.backend(max_retries=0))
+    assert error.kind == "web page"
+    assert "base URL" in error.reason
+
+
+def test_json_that_is_no_completion_is_quoted(client: Client, server: ChatServer) -> None:
+    server.reply = lambda number, body: (200, {"error": "Unexpected endpoint."})
+    error = client.failure(client.backend(max_retries=0))
+    assert error.reason == "The server's answer has no 'choices': Unexpected endpoint."
 
 
 def test_a_refusal_is_the_answer_whatever_the_usage(client: Client, server: ChatServer) -> None:

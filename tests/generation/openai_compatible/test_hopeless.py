@@ -13,6 +13,8 @@ from aiohttp import web
 from neggen.errors import NegGenError
 from neggen.generation.backends.base import RequestFailed
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend, list_models
+from neggen.generation.backends.replies import REFUSALS
+from neggen.generation.pacing import backoff
 from neggen.generation.pacing.breaker import FAILURES
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         (402, {}, "no credit"),
         (429, {"error": {"code": "insufficient_quota", "message": "x"}}, "no credit"),
         (308, {}, "elsewhere"),
+        (405, {"detail": "Method Not Allowed"}, "Method Not Allowed); give the address"),
+        (410, {}, "end in /v1"),
     ],
 )
 def test_what_no_request_can_survive_ends_all(
@@ -39,6 +43,94 @@ def test_what_no_request_can_survive_ends_all(
     errors = client.ask(client.backend(concurrency=2), *map(client.question, range(40)))
     assert all(isinstance(error, NegGenError) and hint in str(error) for error in errors)
     assert len(server.calls) <= 2
+
+
+async def web_page(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="\n<!doctype html><p>Hi", content_type="text/html")
+
+
+@pytest.mark.parametrize("items", [1, 40])
+def test_a_server_that_sends_web_pages_is_given_up_soon(
+    client: Client, server: ChatServer, items: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.01)
+    server.reply = lambda number, body: web_page
+    errors = client.ask(client.backend(), *map(client.question, range(items)))
+    assert all(isinstance(error, NegGenError) for error in errors)
+    assert "should probably end in /v1" in str(errors[0])
+    assert len(server.calls) <= (5 if items == 1 else 16 + 5)
+
+
+def test_web_pages_after_an_answer_are_an_outage(client: Client, server: ChatServer) -> None:
+    def reply(number: int, body: Any) -> Any:
+        return web_page if 0 < number < 16 else server.say("Hello.")
+
+    server.reply = reply
+    server.delay = 0.05  # all of the first 16 are in flight before one fails
+    answers = client.ask(client.backend(), *map(client.question, range(50)))
+    assert answers == [client.hello] * 50
+    assert len(server.calls) == 65
+
+
+@pytest.mark.parametrize("refusal", [(413, {"error": "Too large."}), (200, {"error": "Bad path."})])
+def test_a_server_that_refuses_all_alike_ends_the_run_with_its_words(
+    client: Client, server: ChatServer, refusal: Any
+) -> None:
+    server.reply = lambda number, body: refusal
+    asked = client.backend(concurrency=4, max_retries=0)
+    results = client.ask(asked, *map(client.question, range(100)))
+    ends = [result for result in results if not isinstance(result, RequestFailed)]
+    assert len(results) - len(ends) == REFUSALS - 1
+    assert refusal[1]["error"] in str(ends[0])
+    assert "--retry-failed" in str(ends[0])
+    assert len(server.calls) <= REFUSALS + 4
+
+
+@pytest.mark.parametrize("other", [(200, None), (422, {"error": "Odd."})])
+def test_refusals_beside_other_replies_are_of_their_items(
+    client: Client, server: ChatServer, other: Any
+) -> None:
+    answer = server.say("Hello.") if other[1] is None else other
+    server.reply = lambda number, body: answer if number == 7 else (400, {"error": "Too large."})
+    results = client.ask(client.backend(), *map(client.question, range(60)))
+    assert sum(isinstance(result, RequestFailed) for result in results) >= 59
+    assert not any(isinstance(result, NegGenError) for result in results)
+
+
+def test_fields_that_all_are_refused_for_at_first_are_no_refusals(
+    client: Client, server: ChatServer
+) -> None:
+    def reply(number: int, body: dict[str, Any]) -> Any:
+        for field in ("temperature", "response_format"):
+            if field in body:
+                message = f"Unsupported parameter: '{field}'."
+                return 400, {"error": {"message": message, "param": field}}
+        return server.say("Hello.")
+
+    server.reply = reply
+    server.delay = 0.05
+    answers = client.ask(client.backend(), *map(client.question, range(40)))
+    assert answers == [client.hello] * 40
+    assert len(server.calls) >= 40 + REFUSALS
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_kills_no_item(client: Client, server: ChatServer, status: int) -> None:
+    server.reply = lambda number, body: (status, {}) if number < 25 else server.say("Hello.")
+    asked = client.backend(max_retries=0, patience=100.0)
+    answers = client.ask(asked, *map(client.question, range(50)))
+    assert answers == [client.hello] * 50
+    assert len(server.calls) == 75
+
+
+def test_a_server_that_stays_busy_is_given_up_with_its_words(
+    client: Client, server: ChatServer
+) -> None:
+    server.reply = lambda number, body: (429, {"error": "Slow down."})
+    errors = client.ask(client.backend(patience=0.3), *map(client.question, range(50)))
+    assert all(isinstance(error, NegGenError) for error in errors)
+    assert "Slow down." in str(errors[0])
+    assert "kept" in str(errors[0])
 
 
 def test_a_redirect_is_not_followed(client: Client, server: ChatServer) -> None:

@@ -63,13 +63,27 @@ def test_the_key_is_nowhere_else_even_if_the_server_echoes_it(
         return web.Response(text=text, status=status, headers=headers)
 
     server.reply = lambda number, body: echo if status else client.cut
-    asked = client.backend(max_retries=1)
+    asked = client.backend(max_retries=1, patience=0.2)
     with caplog.at_level(logging.DEBUG):
         (error,) = client.ask(asked, client.question())
     assert isinstance(error, RequestFailed | NegGenError)
     assert "secret" not in everything_said(error) + repr(asked) + caplog.text
     if status == 400:
         assert "You sent Bearer [key]" in error.reason
+
+
+@pytest.mark.parametrize("field", ["content", "refusal"])
+def test_a_key_in_an_answer_is_blackened(
+    client: Client, server: ChatServer, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"content": None, field: f"A mug, {KEY} or sk-very%2Fsecret, EMPTY."}
+    server.reply = lambda number, body: (200, client.completion(message=said))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    (answer,) = client.ask(client.backend(), client.question())
+    assert answer.text == "A mug, [key] or [key], EMPTY."
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")  # a placeholder, and any word may be one
+    (answer,) = client.ask(client.backend(), client.question())
+    assert answer.text == said[field]
 
 
 def test_a_key_in_a_cut_error_text_is_blackened_first(

@@ -90,6 +90,31 @@ def test_patience_ends_the_run_with_a_last_probe_at_its_end(run, now) -> None:
         run(scenario())
 
 
+def test_a_busy_server_is_neither_down_nor_well(run, now) -> None:
+    async def scenario() -> None:
+        breaker = Breaker("http://x", patience=100)
+        for _ in range(FAILURES):
+            breaker.failed(False, "HTTP 500")
+            breaker.busy(False, "HTTP 429")
+        assert await breaker.wait() is True
+        breaker.busy(True, "HTTP 429")
+        assert await breaker.wait() is True
+        assert now() == pytest.approx(3), "a busy probe doubles the cool-down"
+        breaker.alive()
+        await asyncio.sleep(1000)
+        breaker.busy(False, "HTTP 429")
+        await asyncio.sleep(99)
+        breaker.busy(False, "HTTP 429")
+        breaker.alive()
+        await asyncio.sleep(99)
+        breaker.busy(False, "HTTP 429")
+        await asyncio.sleep(100)
+        breaker.busy(False, "HTTP 429: slow down")
+
+    with pytest.raises(NegGenError, match=r"answered nothing for 100 seconds .*slow down\).*kept"):
+        run(scenario())
+
+
 def test_answers_that_come_late_close_it_and_failures_that_come_late_do_not_count(run, now) -> None:
     async def scenario() -> None:
         breaker = opened()

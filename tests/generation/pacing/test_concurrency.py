@@ -15,7 +15,8 @@ async def round_trips(limit: ConcurrencyLimit, workers: int, trips: int, capacit
     async def work() -> None:
         nonlocal in_flight
         while loop.time() < trips - 0.5:
-            ticket = await limit.acquire()
+            await limit.acquire()
+            ticket = limit.ticket
             in_flight += 1
             crowded = in_flight > capacity
             trip = int(loop.time())
@@ -52,6 +53,13 @@ def test_the_floor_is_one(run) -> None:
     limit = ConcurrencyLimit(64, start=16)
     assert set(run(round_trips(limit, workers=8, trips=9, capacity=0))[4:]) == {1}
     assert limit.limit == 1
+
+
+def test_after_an_outage_the_limit_doubles_again_up_to_half_of_what_it_was(run) -> None:
+    limit = ConcurrencyLimit(64, start=16)
+    run(round_trips(limit, workers=64, trips=8, capacity=0))
+    assert limit.limit == 1
+    assert run(round_trips(limit, workers=64, trips=6)) == [1, 2, 4, 8, 8, 9]
 
 
 def test_it_does_not_grow_while_something_else_holds_requests_back(run) -> None:

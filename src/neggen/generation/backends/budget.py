@@ -120,8 +120,8 @@ class Budget:
         while self.spent + self._reserved + amount > self.limit:
             if self._open == 0:
                 raise Stop(
-                    f"the budget of {dollars(self.limit)} is spent: {dollars(self.spent)} so far, "
-                    f"and the next request may cost up to {dollars(amount)}"
+                    f"the budget of {dollars(self.limit)} does not cover the next request, which "
+                    f"may cost up to {dollars(amount)}; {dollars(self.spent)} is spent so far"
                 )
             await self._settled.wait()
         self._reserved += amount

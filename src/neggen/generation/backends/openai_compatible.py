@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from neggen.generation.backends.base import RequestFailed, Stop
 from neggen.generation.backends.budget import Budget, Prices, TokenBound
 from neggen.generation.backends.chat import chat_messages
 from neggen.generation.backends.dialect import Complaint, Dialect
-from neggen.generation.backends.replies import Outcome, hopeless, read_reply
+from neggen.generation.backends.replies import FirstReplies, Outcome, hopeless, read_reply
 from neggen.generation.backends.wire import KEY_VARIABLE, Reply, Wire
 from neggen.generation.pacing.backoff import wait_before
 from neggen.generation.pacing.breaker import Breaker
@@ -31,7 +30,9 @@ class OpenAICompatibleBackend:
 
     The key comes from the environment variable ``OPENAI_API_KEY`` only; a server of one's own that
     needs none gets a dummy. What may pass is tried again: time-outs, cut connections, half
-    answers, 408, 409, 429 and 5xx. Options that the server refuses are left out from then on.
+    answers, 408, 409, 425 and 5xx. While the server asks to be left alone (429, or 503 with a
+    wait), nothing is sent, and that counts as a try of none. Options that the server refuses are
+    left out from then on.
 
     Attributes:
         dialect: the options that the server has not refused so far.
@@ -70,7 +71,8 @@ class OpenAICompatibleBackend:
             tokens_per_minute: most tokens, of prompts and answers; None for no limit.
             prices: of the model; without them no cost is known.
             budget: what may be spent; needs ``prices``.
-            patience: seconds after which a server that does not answer any request ends the run.
+            patience: seconds after which a server that does not answer any request ends the run,
+                be it down or asked too much.
 
         Raises:
             NegGenError: If ``base_url``, the key or a number cannot be used.
@@ -106,8 +108,7 @@ class OpenAICompatibleBackend:
             tokens_per_minute=tokens_per_minute,
         )
         self._reached = False
-        self._error = ""  # that ended the run, for the requests still on their way
-        self._over = asyncio.Event()
+        self._first = FirstReplies(self._wire.address)
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see ``Backend``."""
@@ -120,22 +121,28 @@ class OpenAICompatibleBackend:
             except Stop as stop:
                 raise Stop(str(stop), cost or None) from None
             except NegGenError as error:
-                self._error = str(error)
-                self._over.set()
+                self._gate.close(str(error))
                 raise
             cost += tried.cost
             known_cost = None if self._prices is None else cost
             outcome = tried.outcome
             if outcome.text is not None:
-                return Completion(outcome.text, outcome.usage or Usage(), known_cost)
+                text = self._wire.redact_answer(outcome.text)
+                return Completion(text, outcome.usage or Usage(), known_cost)
+            if outcome.busy:  # then the gate holds all requests
+                continue
             if outcome.complaint is not None and self._step_down(tried.dialect, outcome.complaint):
                 continue
-            # A probe that finds nobody says nothing about this request.
-            failures += not (tried.probe and outcome.kind == "unreachable")
+            hopeless_alike = self._first.hopeless(outcome)
+            if hopeless_alike is not None:
+                self._gate.close(hopeless_alike)
+                raise NegGenError(hopeless_alike)
+            # A probe that finds nobody, or a web page, says nothing about this request.
+            failures += not (tried.probe and outcome.kind in ("unreachable", "web page"))
             if not outcome.again or failures > self._max_retries:
                 tries = f" (the last of {failures} tries)" if failures > 1 else ""
                 raise RequestFailed(outcome.kind, f"{outcome.reason}{tries}", known_cost)
-            await self._pause(wait_before(max(failures, 1), outcome.wait))
+            await self._gate.pause(wait_before(max(failures, 1), outcome.wait))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -144,8 +151,6 @@ class OpenAICompatibleBackend:
     async def _try(self, request: Request, messages: list[dict[str, Any]]) -> _Try:
         bound = self._bound.of(request)
         async with self._gate.turn(bound.prompt_tokens + bound.completion_tokens) as turn:
-            if self._over.is_set():
-                raise NegGenError(self._error)
             # Zero where no price is known, and then nobody looks at it.
             most = 0.0 if self._prices is None else self._prices.of(self._bound.of(request))
             if self._budget is not None:
@@ -164,9 +169,11 @@ class OpenAICompatibleBackend:
             finally:
                 if self._budget is not None:
                     self._budget.settle(most, cost)
-            turn.congested, turn.reason = outcome.congested, outcome.reason
+            turn.congested, turn.wait, turn.reason = outcome.congested, outcome.wait, outcome.reason
             if outcome.text is not None:
                 turn.ended = "answered"
+            elif outcome.busy:
+                turn.ended = "busy"
             else:
                 turn.ended = "down" if outcome.down else "refused"
             if outcome.usage is not None:
@@ -174,7 +181,9 @@ class OpenAICompatibleBackend:
                 self._bound.learn(request, outcome.usage)
             elif not outcome.billed:
                 turn.tokens = 0
-            error = hopeless(reply, self._wire.address, self.model, self._reached)
+            if outcome.text is not None or outcome.usage is not None:
+                self._first.answered()
+            error = hopeless(reply, outcome, self._wire.address, self.model, self._reached)
             if error is not None:
                 raise NegGenError(error)
             self._reached = self._reached or isinstance(reply, Reply)
@@ -185,14 +194,6 @@ class OpenAICompatibleBackend:
         if self.dialect == refused:  # or else another request has learned already
             self.dialect = refused.after(complaint) or refused
         return self.dialect != refused
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._over.wait()
-        except TimeoutError:
-            return
-        raise NegGenError(self._error)
 
 
 @dataclass(frozen=True)

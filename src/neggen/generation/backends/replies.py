@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neggen.generation.backends.dialect import Complaint, read_complaint
@@ -16,6 +17,10 @@ AGAIN = {408, 409, 425, 429}
 """Statuses below 500 after which another try may help."""
 CONGESTED = {408, 429, 503, 504}
 """Statuses that say that the server is asked too much."""
+WEB_PAGES = 5
+"""So many web pages and no answer: there is no API at this address."""
+REFUSALS = 20
+"""So many refusals, all the same, and no answer: it is not the items that the server refuses."""
 MAY_BE_BILLED = {408, 502, 504}
 """Error statuses after which a model may have answered all the same, to nobody."""
 
@@ -32,7 +37,10 @@ class Outcome:
         again: whether another try may help.
         wait: seconds that the server asks to wait before it; None if it does not.
         down: whether the server may be down.
+        busy: whether the server is well and wants to be left alone for a while.
         congested: whether the server is asked too much.
+        telling: how many tries that end so, when no other reply has come, tell that all will; 0 if
+            no number does.
         billed: whether the try may have been billed.
         complaint: what the server says about a request that it does not understand, if it does not.
     """
@@ -44,7 +52,9 @@ class Outcome:
     again: bool = False
     wait: float | None = None
     down: bool = False
+    busy: bool = False
     congested: bool = False
+    telling: int = 0
     billed: bool = True
     complaint: Complaint | None = None
 
@@ -67,36 +77,43 @@ def read_reply(reply: Reply | Lost, redact: Callable[[str], str]) -> Outcome:
         )
     if reply.status >= 300:
         complaint = read_complaint(reply.body, redact)
+        wait = asked_wait(reply.headers)
+        busy = reply.status == 429 or (reply.status == 503 and wait is not None)
         return Outcome(
             kind=f"http {reply.status}",
             reason=f"The server answered HTTP {reply.status}: {complaint.message}",
             complaint=complaint if reply.status in (400, 422) else None,
             again=reply.status in AGAIN or reply.status >= 500,
-            wait=asked_wait(reply.headers),
-            down=reply.status >= 500,
+            wait=wait,
+            down=reply.status >= 500 and not busy,
+            busy=busy,
+            telling=REFUSALS if reply.status < 500 else 0,
             congested=reply.status in CONGESTED,
             billed=reply.status in MAY_BE_BILLED,
         )
     try:
         completion = json.loads(reply.body)
     except (ValueError, RecursionError):
-        web_page = reply.body.lstrip()[:1] == b"<"
-        return Outcome(
-            kind="no json",
-            reason="The server sent a web page; check that the base URL ends as the server wants "
-            "it, often in /v1."
-            if web_page
-            else "The server's answer is not JSON, or only half of it.",
-            again=True,
-        )
-    return _read_completion(completion)
+        if reply.body.lstrip()[:1] == b"<":
+            reason = "The server sent a web page; check the base URL, which often ends in /v1."
+            return Outcome(kind="web page", reason=reason, again=True, down=True, telling=WEB_PAGES)
+        reason = "The server's answer is not JSON, or only half of it."
+        return Outcome(kind="no json", reason=reason, again=True, down=True)
+    outcome = _read_completion(completion)
+    if outcome.kind == "no choices":
+        said = read_complaint(reply.body, redact).message
+        return replace(outcome, reason=f"The server's answer has no 'choices': {said}")
+    return outcome
 
 
-def hopeless(reply: Reply | Lost, server: str, model: str, reached: bool) -> str | None:
+def hopeless(
+    reply: Reply | Lost, outcome: Outcome, server: str, model: str, reached: bool
+) -> str | None:
     """Return why no request can succeed after this reply, or None if others may.
 
     Args:
         reply: the reply.
+        outcome: what :func:`read_reply` makes of it.
         server: how to name the server.
         model: the model asked for.
         reached: whether the server ever answered.
@@ -124,6 +141,11 @@ def hopeless(reply: Reply | Lost, server: str, model: str, reached: bool) -> str
             f"The server {server} says that the account has no credit left ({status}); top it up "
             "and run the same command again: answers so far are kept."
         )
+    if reply.status in (405, 410):
+        return (
+            f"The server {server} answers no questions at this address ({outcome.reason}); give "
+            "the address of its API as the base URL, which should probably end in /v1."
+        )
     if 300 <= reply.status < 400:
         return (
             f"The server {server} sends requests elsewhere ({status}); give the address that it "
@@ -132,13 +154,44 @@ def hopeless(reply: Reply | Lost, server: str, model: str, reached: bool) -> str
     return None
 
 
+class FirstReplies:
+    """What a server replies before its first answer; if always the same, nothing else is sent."""
+
+    def __init__(self, server: str) -> None:
+        """Begin with none; ``server`` is how to name the server."""
+        self._server = server
+        self._answered = False
+        self._kinds: Counter[str] = Counter()
+
+    def answered(self) -> None:
+        """A model answered, so the address and the settings are good."""
+        self._answered = True
+
+    def hopeless(self, outcome: Outcome) -> str | None:
+        """Count a failure and return why no request can succeed, or None if others may."""
+        if self._answered or outcome.telling == 0:
+            return None
+        self._kinds[outcome.kind] += 1
+        if len(self._kinds) > 1 or self._kinds[outcome.kind] < outcome.telling:
+            return None
+        if outcome.kind == "web page":
+            return (
+                f"The server {self._server} sends web pages and no answers; give the address of "
+                "its API as the base URL, which should probably end in /v1."
+            )
+        return (
+            f"The server {self._server} refused the first {outcome.telling} requests alike "
+            f"({outcome.reason}); mend the cause and run the same command again with "
+            "--retry-failed."
+        )
+
+
 def _read_completion(completion: Any) -> Outcome:
     choices = completion.get("choices") if isinstance(completion, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     usage = _read_usage(completion.get("usage")) if isinstance(completion, dict) else None
     if not isinstance(choice, dict):
-        reason = "The server's answer has no 'choices'."
-        return Outcome(usage=usage, kind="no choices", reason=reason, again=True)
+        return Outcome(usage=usage, kind="no choices", again=True, telling=REFUSALS)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     content, refusal = message.get("content"), message.get("refusal")

@@ -18,6 +18,8 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 MOST_BYTES = 16 * 2**20
 """A longer reply is given up, be it what it may."""
 CONNECT_SECONDS = 30.0
+SHORTEST_SECRET = 6
+"""Characters; a shorter key, such as ``EMPTY``, is a placeholder and may be a word of an answer."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Wire:
         """
         self._url, self.address = _checked(base_url)
         self._timeout = timeout
-        self._key = _key()
+        self._key = key_in_environment()
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
 
@@ -82,11 +84,12 @@ class Wire:
         return await self._exchange("GET", path, None)
 
     def redact(self, text: str) -> str:
-        """Return what the server said without the key, should it echo it."""
-        for secret in (self._key, quote(self._key or "", safe="")):
-            if secret:
-                text = text.replace(secret, "[key]")
-        return text
+        """Return what the server said of a failure without the key, should it echo it."""
+        return redact(text, self._key)
+
+    def redact_answer(self, text: str) -> str:
+        """Return an answer without the key; see :data:`SHORTEST_SECRET`."""
+        return redact(text, self._key, SHORTEST_SECRET)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -160,7 +163,26 @@ def _checked(base_url: str) -> tuple[str, str]:
     return f"{address}/{{}}" + (f"?{parts.query}" if parts.query else ""), address
 
 
-def _key() -> str | None:
+def redact(text: str, key: str | None, shortest: int = 1) -> str:
+    """Return a text without the key, plain or as in an address.
+
+    Args:
+        text: from a server.
+        key: the key; None if there is none.
+        shortest: a key of fewer characters stays.
+    """
+    if key is not None and len(key) >= shortest:
+        for secret in (key, quote(key, safe="")):
+            text = text.replace(secret, "[key]")
+    return text
+
+
+def key_in_environment() -> str | None:
+    """Return the key in ``OPENAI_API_KEY``; None if there is none.
+
+    Raises:
+        NegGenError: If it holds characters that no key has.
+    """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise NegGenError(

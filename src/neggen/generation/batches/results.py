@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from neggen.errors import NegGenError
 from neggen.generation.backends.dialect import read_complaint
 from neggen.generation.backends.replies import Outcome, read_reply
-from neggen.generation.backends.wire import Reply
+from neggen.generation.backends.wire import SHORTEST_SECRET, Reply, key_in_environment, redact
 
 LONGEST_LINE = 16 * 2**20
 """Bytes; answers have some thousand."""
@@ -43,16 +44,19 @@ class Result:
 def read_results(path: Path) -> Iterator[Result]:
     """Yield the results in a file, one at a time.
 
+    The key in ``OPENAI_API_KEY`` is taken out of what the server said.
+
     Raises:
         NegGenError: If the file cannot be read, or at the first line that is no result.
     """
+    key = key_in_environment()
     try:
         with path.open("rb") as file:
             number = 0
             while line := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if not line.isspace():
-                    yield _read(line, f"{path}, line {number}")
+                    yield _read(line, f"{path}, line {number}", key)
     except OSError as error:
         raise NegGenError(
             f"The result file {path} cannot be read ({error.strerror}); check its name and "
@@ -60,7 +64,7 @@ def read_results(path: Path) -> Iterator[Result]:
         ) from None
 
 
-def _read(line: bytes, where: str) -> Result:
+def _read(line: bytes, where: str, key: str | None) -> Result:
     if len(line) > LONGEST_LINE:
         raise _unusable(where, f"is longer than {LONGEST_LINE:,} bytes")
     try:
@@ -75,7 +79,7 @@ def _read(line: bytes, where: str) -> Result:
             raise _unusable(where, "is a request and not its result")
         raise _unusable(where, "has neither 'response' nor 'error'")
     custom_id = custom_id.encode("utf-8", "replace").decode()  # a lone surrogate is no key
-    return Result(custom_id, _outcome(result.get("response"), result.get("error")))
+    return Result(custom_id, _outcome(result.get("response"), result.get("error"), key))
 
 
 def _unusable(where: str, fault: str) -> NegGenError:
@@ -85,11 +89,12 @@ def _unusable(where: str, fault: str) -> NegGenError:
     )
 
 
-def _outcome(response: Any, error: Any) -> Outcome:
+def _outcome(response: Any, error: Any, key: str | None) -> Outcome:
+    redact_error = partial(redact, key=key)
     if not isinstance(response, dict):
         code = error.get("code") if isinstance(error, dict) else None
         kind = code if isinstance(code, str) and code.isascii() and code.isidentifier() else ""
-        said = read_complaint(json.dumps({"error": error}).encode()).message
+        said = read_complaint(json.dumps({"error": error}).encode(), redact_error).message
         return Outcome(
             kind=kind.replace("_", " ")[:40] or "no response",
             reason=f"It was not asked: {said}",
@@ -103,8 +108,10 @@ def _outcome(response: Any, error: Any) -> Outcome:
         status = 500
     if status >= 300 and body is None:
         body = error
-    outcome = read_reply(Reply(status, {}, json.dumps(body).encode()), redact=str)
+    outcome = read_reply(Reply(status, {}, json.dumps(body).encode()), redact_error)
+    text = outcome.text and redact(outcome.text, key, SHORTEST_SECRET)
     usage = outcome.usage
     if usage is not None and max(usage.prompt_tokens, usage.completion_tokens) > MOST_TOKENS:
         usage = None
-    return replace(outcome, usage=usage, again=outcome.again or status in NOT_THE_ITEM)
+    again = outcome.again or status in NOT_THE_ITEM
+    return replace(outcome, text=text, usage=usage, again=again)

@@ -30,7 +30,7 @@ class Breaker:
         self._patience = patience
         self._first_cooldown = self._cooldown = cooldown
         self._failures = 0
-        self._last_life = 0.0
+        self._silent_since: float | None = None
         self._probe_at = 0.0
         self._probing = False
         self._changed = asyncio.Event()
@@ -44,8 +44,8 @@ class Breaker:
         """Wait until a request may be sent.
 
         Returns:
-            Whether it is a probe. Then :meth:`alive`, :meth:`failed` or :meth:`abandoned` must
-            follow.
+            Whether it is a probe. Then :meth:`alive`, :meth:`failed`, :meth:`busy` or
+            :meth:`abandoned` must follow.
         """
         clock = asyncio.get_running_loop().time
         while self.is_open:
@@ -66,6 +66,7 @@ class Breaker:
             self._probing = False
             self._wake()
         self._failures = 0
+        self._silent_since = None
 
     def failed(self, probe: bool, reason: str) -> None:
         """The server did not answer, or only with an error of its own.
@@ -77,27 +78,54 @@ class Breaker:
         Raises:
             NegGenError: If this was the last probe that ``patience`` allows.
         """
-        now = asyncio.get_running_loop().time()
-        if self._failures == 0:
-            self._last_life = now
+        silence = self._silence()
         self._failures += 1
-        give_up_at = self._last_life + self._patience
         if probe:
-            self._probing = False
-            if now >= give_up_at:
-                self._wake()
-                raise NegGenError(
-                    f"The server {self._server} has not answered for {now - self._last_life:.0f} "
-                    f"seconds ({reason}); answers so far are kept: run the same command again when "
-                    "it is up."
-                )
-            self._cooldown = min(2 * self._cooldown, LONGEST_COOLDOWN)
+            self._probed(silence, reason)
         elif self._failures == FAILURES:
             self._cooldown = self._first_cooldown
-        else:
-            return
-        self._probe_at = min(now + self._cooldown, max(give_up_at, now))
+            self._plan_probe(silence)
+
+    def busy(self, probe: bool, reason: str) -> None:
+        """The server only asked to be left alone: neither a failure nor a sign of life.
+
+        Args:
+            probe: what :meth:`wait` returned to the request.
+            reason: what the server said, for the error.
+
+        Raises:
+            NegGenError: If nothing else has come for ``patience`` seconds.
+        """
+        silence = self._silence()
+        if probe:
+            self._probed(silence, reason)
+        elif not self.is_open:
+            self._check_patience(silence, reason)
+
+    def _silence(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._silent_since is None:
+            self._silent_since = now
+        return now - self._silent_since
+
+    def _probed(self, silence: float, reason: str) -> None:
+        self._probing = False
+        self._check_patience(silence, reason)
+        self._cooldown = min(2 * self._cooldown, LONGEST_COOLDOWN)
+        self._plan_probe(silence)
+
+    def _plan_probe(self, silence: float) -> None:
+        pause = min(self._cooldown, max(self._patience - silence, 0.0))
+        self._probe_at = asyncio.get_running_loop().time() + pause
         self._wake()
+
+    def _check_patience(self, silence: float, reason: str) -> None:
+        if silence >= self._patience:
+            self._wake()
+            raise NegGenError(
+                f"The server {self._server} has answered nothing for {silence:.0f} seconds "
+                f"({reason}); answers so far are kept: run the same command again when it is well."
+            )
 
     def abandoned(self, probe: bool) -> None:
         """A request that :meth:`wait` let through was not sent, or nobody waited for its answer."""

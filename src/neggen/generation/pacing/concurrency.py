@@ -14,7 +14,8 @@ class ConcurrencyLimit:
 
     Until the server first complains, every success allows one more request, which doubles the
     limit each round trip. A complaint halves it, at most once for all requests that were sent
-    before; from then on a whole window of successes allows one more.
+    before; from then on a whole window of successes allows one more. After complaints without a
+    success between them the limit doubles again up to what the first of them left.
     """
 
     def __init__(self, ceiling: int, start: int = START) -> None:
@@ -24,6 +25,7 @@ class ConcurrencyLimit:
         self._slow_start_until = self._ceiling
         self._in_flight = 0
         self._halvings = 0
+        self._recovering = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -31,15 +33,16 @@ class ConcurrencyLimit:
         """Requests that may be in flight now."""
         return int(self._allowed)
 
-    async def acquire(self) -> int:
-        """Wait for a slot, first come, first served.
+    @property
+    def ticket(self) -> int:
+        """What a request that is sent now is to show to :meth:`complained`."""
+        return self._halvings
 
-        Returns:
-            A ticket for :meth:`complained`.
-        """
+    async def acquire(self) -> None:
+        """Wait for a slot, first come, first served."""
         if self._in_flight < self.limit:  # then nobody is waiting
             self._in_flight += 1
-            return self._halvings
+            return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -48,20 +51,28 @@ class ConcurrencyLimit:
             if not turn.cancelled():
                 self.release()  # the slot came together with the cancellation
             raise
-        return self._halvings
 
     def succeeded(self) -> None:
         """Allow more, if the limit is what held requests back; call before :meth:`release`."""
+        self._recovering = False
         if self._in_flight >= self.limit:
             step = 1 if self._allowed < self._slow_start_until else 1 / self._allowed
             self._allowed = min(self._allowed + step, self._ceiling)
 
-    def complained(self, ticket: int) -> None:
-        """Halve the limit, unless that happened after the request got its ``ticket``."""
-        if ticket == self._halvings:
-            self._halvings += 1
-            self._allowed = max(min(self._allowed, self._in_flight) / 2, 1.0)
+    def complained(self, ticket: int) -> bool:
+        """Halve the limit, unless that happened after the request got its ``ticket``.
+
+        Returns:
+            Whether the limit was halved.
+        """
+        if ticket != self._halvings:
+            return False
+        self._halvings += 1
+        self._allowed = max(min(self._allowed, self._in_flight) / 2, 1.0)
+        if not self._recovering:
             self._slow_start_until = self._allowed
+        self._recovering = True
+        return True
 
     def release(self) -> None:
         """Give a slot back."""

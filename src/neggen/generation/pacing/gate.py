@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from neggen.errors import NegGenError
 from neggen.generation.pacing.breaker import Breaker
 from neggen.generation.pacing.concurrency import ConcurrencyLimit
+from neggen.generation.pacing.hold import Hold
 from neggen.generation.pacing.rate import RateLimit
 
 
@@ -18,17 +21,20 @@ class Turn:
 
     Attributes:
         probe: whether it is the only request to a server that seems to be down.
-        ended: ``answered``; ``refused``, which is no answer, though a live server's word; or
-            ``down``: no word, or an error of the server's own. None until then.
+        ended: ``answered``; ``refused``, which is no answer, though a live server's word; ``busy``:
+            the server wants to be left alone for a while; or ``down``: no word, or an error of the
+            server's own. None until then.
         congested: whether the server complained that it is asked too much.
-        reason: of ``down``, for people.
+        wait: of ``busy``, the seconds that the server asks for; None if it does not say.
+        reason: of ``busy`` and ``down``, for people.
         tokens: what the request took, once known; at first what it may take at most.
     """
 
     probe: bool
     tokens: int
-    ended: Literal["answered", "refused", "down"] | None = None
+    ended: Literal["answered", "refused", "busy", "down"] | None = None
     congested: bool = False
+    wait: float | None = None
     reason: str = ""
 
 
@@ -57,8 +63,12 @@ class Gate:
         """
         self.limit = ConcurrencyLimit(concurrency)
         self._breaker = breaker
+        self._hold = Hold()
         self._requests = RateLimit(requests_per_minute) if requests_per_minute else None
         self._tokens = RateLimit(tokens_per_minute) if tokens_per_minute else None
+        self._line = asyncio.Lock()
+        self._closed = asyncio.Event()
+        self._error = ""
 
     @asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[Turn]:
@@ -68,28 +78,61 @@ class Gate:
             tokens: what the request takes at most.
 
         Raises:
-            NegGenError: At the end, if the server has been down for too long.
+            NegGenError: If the gate is closed; at the end, if the server has answered nothing for
+                too long.
         """
-        ticket = await self.limit.acquire()
+        await self.limit.acquire()
         turn = Turn(probe=False, tokens=tokens)
+        ticket, news = self.limit.ticket, False
         try:
             turn.probe = await self._breaker.wait()
-            if self._requests is not None:
-                await self._requests.take(1)
-            if self._tokens is not None:
-                await self._tokens.take(tokens)
+            await self._wait_in_line(tokens)
+            ticket = self.limit.ticket
             yield turn
         finally:
             if self._tokens is not None and turn.ended is not None:
                 self._tokens.correct(turn.tokens - tokens)
             if turn.congested:
-                self.limit.complained(ticket)
+                news = self.limit.complained(ticket)
             elif turn.ended == "answered":
                 self.limit.succeeded()
             self.limit.release()
             if turn.ended is None:
                 self._breaker.abandoned(turn.probe)
-            elif turn.ended != "down":
+            elif turn.ended in ("answered", "refused"):
                 self._breaker.alive()
-        if turn.ended == "down":
+                self._hold.answered()
+        if turn.ended == "busy":
+            self._hold.asked(turn.wait, news=news)
+            self._breaker.busy(turn.probe, turn.reason)
+        elif turn.ended == "down":
             self._breaker.failed(turn.probe, turn.reason)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for so many seconds.
+
+        Raises:
+            NegGenError: As soon as the gate is closed.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return
+        raise NegGenError(self._error)
+
+    def close(self, error: str) -> None:
+        """Let nothing through any more, whatever waits included, for this reason."""
+        self._error = error
+        self._closed.set()
+
+    async def _wait_in_line(self, tokens: int) -> None:
+        async with self._line:  # so that no crowd gathers behind the rates during a hold
+            if self._requests is not None:
+                await self._requests.take(1)
+            if self._tokens is not None:
+                await self._tokens.take(tokens)
+            while (left := self._hold.left()) > 0:
+                await self.pause(left)
+        if self._closed.is_set():
+            raise NegGenError(self._error)
