@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from neggen.errors import NegGenError
-from neggen.generation.record_files import read_records
+from neggen.generation.record_files import count_records, read_records
 from neggen.generation.records import SCHEMA, Record, records_frame
 
 GOOD = {
@@ -63,3 +63,15 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     records_frame([Record(**GOOD)], "me").drop("template").write_parquet(path)
     with pytest.raises(NegGenError, match="lacks the column 'template'"):
         read_records(path)
+
+
+def test_records_are_counted_by_modality_and_generator(tmp_path: Path) -> None:
+    path = tmp_path / "negatives.parquet"
+    made = [Record(**{**GOOD, "item_id": item}) for item in "12"]
+    pictured = Record(**{**GOOD, "modality": "image"})
+    frames = [records_frame(made, "somebody"), records_frame([pictured], "another")]
+    pl.concat(frames).write_parquet(path)
+    assert count_records(path) == {("text", "somebody"): 2, ("image", "another"): 1}
+    path.write_bytes(b"PAR1 but no Parquet")
+    with pytest.raises(NegGenError, match=r"negatives\.parquet"):
+        count_records(path)

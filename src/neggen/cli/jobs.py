@@ -232,22 +232,20 @@ def _say_imported(imported: Imported) -> None:
 
 def _written(place: Workspace) -> dict[tuple[str, str], int]:
     """Count the records that there are by modality and generator."""
-    from neggen.generation.record_files import read_records
+    from neggen.generation.record_files import count_records
 
-    if not place.records_path.is_file():
-        return {}
-    counts = read_records(place.records_path).group_by("modality", "generator").len()
-    return {(modality, generator): count for modality, generator, count in counts.iter_rows()}
+    return count_records(place.records_path) if place.records_path.is_file() else {}
 
 
 def _spent(place: Workspace, model: str | None, prices: Prices) -> float:
     from neggen.event_loop import run_to_end
+    from neggen.generation.backends.base import generator_name
     from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
     from neggen.generation.journal import Journal
 
     async def look() -> float:
         async with Journal(place.journal_path) as journal:
-            generator = f"{OpenAICompatibleBackend.name}: {model}"
+            generator = generator_name(OpenAICompatibleBackend.name, model)
             return journal.spent(generator, prices.input, prices.output)
 
     return run_to_end(look())

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import Backend
+from neggen.generation.backends.base import Backend, generator_name
 from neggen.generation.dialogue import Rules, Screen
 from neggen.generation.inputs import describable_sides
 from neggen.generation.journal import Journal
@@ -138,7 +138,7 @@ class PreparedRun:
         )
         check_plan(plan, backend)
         sides = describable_sides(data, modalities)
-        generator = backend.name if backend.model is None else f"{backend.name}: {backend.model}"
+        generator = generator_name(backend.name, backend.model)
         # What only knows finished answers would say the same again.
         attempts = 1 if backend.finished else attempts
         summary = GenerationSummary(

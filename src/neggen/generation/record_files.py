@@ -102,6 +102,8 @@ def _keep_others(path: Path, temporary: Path, data: Dataset) -> None:
         shutil.copyfile(path, temporary)
         return
     kept = [name for name in MODALITIES if name not in modalities and describable(data, name)]
+    if not kept:
+        return
     others = read_records(path).filter(pl.col("modality").is_in(kept))
     if others.is_empty():
         return
@@ -110,6 +112,20 @@ def _keep_others(path: Path, temporary: Path, data: Dataset) -> None:
     both = both.sort("place", "modality", "completion").drop("place")
     notes = {**_notes(path, kept), **_notes(temporary, modalities)}
     pq.write_table(both.to_arrow().replace_schema_metadata(notes), temporary, compression="zstd")
+
+
+def count_records(path: Path) -> dict[tuple[str, str], int]:
+    """Return how many records there are by modality and generator, without checking each.
+
+    Raises:
+        NegGenError: If the file is missing or damaged.
+    """
+    sides = ("modality", "generator")
+    try:
+        counts = pl.scan_parquet(path).group_by(sides).len().collect()
+    except (pl.exceptions.PolarsError, OSError):
+        counts = read_records(path).group_by(sides).len()  # which says what is wrong
+    return {(modality, generator): count for modality, generator, count in counts.iter_rows()}
 
 
 def read_records(path: Path) -> pl.DataFrame:

@@ -78,3 +78,12 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Release connections."""
         ...
+
+
+def generator_name(name: str, model: str | None) -> str:
+    """Return how records and the journal name a backend and its model.
+
+    >>> generator_name("local", "qwen"), generator_name("recorded", None)
+    ('local: qwen', 'recorded')
+    """
+    return name if model is None else f"{name}: {model}"

@@ -12,7 +12,7 @@ from typing import Unpack
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.event_loop import run_to_end
-from neggen.generation.backends.base import Backend
+from neggen.generation.backends.base import Backend, generator_name
 from neggen.generation.batches.collecting import Collector, Line
 from neggen.generation.batches.ledger import Ledger
 from neggen.generation.journal import Journal
@@ -163,7 +163,7 @@ async def _export(
             if journal.holder(pending.unit)[0] not in ("claimed", "batched"):
                 await collector.add(pending)
 
-        generator = f"{backend.name}: {backend.model}"
+        generator = generator_name(backend.name, backend.model)
         collector = Collector(backend, ledger.dialect(generator), write)
         try:
             summary = await look_ahead(journal, data, backend, note, **options)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from neggen.data.dataset import Dataset
-from neggen.generation.backends.base import Backend
+from neggen.generation.backends.base import Backend, generator_name
 from neggen.generation.backends.budget import Prices
 from neggen.generation.batches.collecting import Collector, Line
 from neggen.generation.batches.files import BatchFile, Limits
@@ -130,7 +130,7 @@ class Round:
             if journal.holder(pending.unit)[0] not in ("claimed", "batched"):
                 await collector.add(pending)
 
-        dialect = ledger.dialect(f"{backend.name}: {backend.model}")
+        dialect = ledger.dialect(generator_name(backend.name, backend.model))
         collector = Collector(backend, dialect, write)
         try:
             await look_ahead(journal, data, backend, note, **options)
