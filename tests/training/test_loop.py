@@ -21,14 +21,14 @@ from neggen.models.base import FitContext
 from neggen.models.lightgcn import LightGCN, LightGCNModule
 from neggen.testing import checkerboard
 from neggen.training.checkpoint import save_tensors
-from neggen.training.loop import Batch, EpochLog, Measure, Trainable, TrainState, train
+from neggen.training.loop import Batch, EpochLog, Factors, Measure, Trainable, TrainState, train
 from neggen.training.losses import bpr_loss
 
 DATA = checkerboard()
 CONFIG = LightGCNConfig(dim=8, layers=2, learning_rate=0.05, epochs=9, patience=5, evaluate_every=1)
 
 
-class Noisy(Trainable):
+class Noisy(Factors):
     """Matrix factorization whose loss draws from the loop's generator, as dropout would."""
 
     def __init__(self, sign: float = 1.0, planted: bool = False) -> None:

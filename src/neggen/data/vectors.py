@@ -31,17 +31,21 @@ class ItemVectors:
         positive: float32 ``[items, modalities, d]``, the encoded descriptions.
         negative: float32 ``[items, completions, modalities, d]``, the encoded negatives.
         mask: bool ``[items, modalities]``, True where the item has a record.
+        text: float32 ``[items, d]``, the items' own encoded texts (attributes as they were
+            imported); zero rows where there are none. None where they were not encoded.
     """
 
     modalities: tuple[str, ...]
     positive: NDArray[np.float32]
     negative: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    text: NDArray[np.float32] | None = None
 
     @property
     def content_hash(self) -> str:
         """A SHA-256 over everything."""
         digest = hashlib.sha256(repr(self.modalities).encode())
-        for array in (self.positive, self.negative, self.mask):
-            digest.update(array.tobytes())
+        for array in (self.positive, self.negative, self.mask, self.text):
+            if array is not None:
+                digest.update(array.tobytes())
         return digest.hexdigest()

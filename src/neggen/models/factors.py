@@ -10,7 +10,7 @@ from torch import Tensor
 from neggen.config import TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender
-from neggen.training.loop import Trainable, train
+from neggen.training.loop import Factors, train
 
 
 class FactorModel(Recommender):
@@ -24,7 +24,7 @@ class FactorModel(Recommender):
     item_embeddings: Tensor  # [items, d]
 
     def _learn(
-        self, module: Trainable, data: Dataset, context: FitContext, depends_on: str = ""
+        self, module: Factors, data: Dataset, context: FitContext, depends_on: str = ""
     ) -> None:
         """Train a module and keep its best embeddings.
 

@@ -12,11 +12,11 @@ from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.graph import normalized_adjacency, propagate
-from neggen.training.loop import Batch, Trainable, seeded
+from neggen.training.loop import Batch, Factors, seeded
 from neggen.training.losses import bpr_loss, embedding_regularization
 
 
-class LightGCNModule(Trainable):
+class LightGCNModule(Factors):
     """One table of layer-0 embeddings for users and items, propagated on demand."""
 
     def __init__(self, interactions: csr_matrix, config: LightGCNConfig) -> None:

@@ -21,7 +21,7 @@ from neggen.models.factors import FactorModel
 from neggen.models.graph import csr_tensor
 from neggen.models.lightgcn import LightGCN
 from neggen.negatives.false_negatives import false_negatives, without
-from neggen.training.loop import Batch, Measure, Trainable, seeded
+from neggen.training.loop import Batch, Factors, Measure, dot_scorer, seeded
 from neggen.training.losses import info_nce
 
 HISTORY_SAMPLE = 8
@@ -30,7 +30,7 @@ ALIGNED = 512
 """Rows of a batch that L_align looks at, since its cost is quadratic in them."""
 
 
-class NegGenModule(Trainable):
+class NegGenModule(Factors):
     """Phase 3: learns the causal effects c_i while the base embeddings stay as they are.
 
     A user's causal profile is what the items of their history have in common::
@@ -134,7 +134,7 @@ class NegGenModule(Trainable):
         unit = _spread(self.base_users, self.base_items) / _spread(profiles, effects)
         best: dict[str, float] = {}
         for candidate in self.config.effect_weights:
-            figures = measure(*self._joined(candidate * unit, profiles, effects))
+            figures = measure(dot_scorer(*self._joined(candidate * unit, profiles, effects)))
             if not best or figures[self.config.metric] > best[self.config.metric]:
                 best = figures
                 self.effect_weight.copy_(candidate * unit)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from neggen.config import TrainConfig
 from neggen.errors import NegGenError, nearest
-from neggen.evaluation.ranking import evaluate_ranking
+from neggen.evaluation.ranking import Scorer, evaluate_ranking
 from neggen.negatives.uniform import UniformSampler
 from neggen.training.checkpoint import load_tensors, save_tensors
 
@@ -38,20 +38,20 @@ class Batch(NamedTuple):
     negatives: Tensor
 
 
-Measure = Callable[[Tensor, Tensor], dict[str, float]]
-"""User embeddings ``[users, d]`` and item embeddings ``[items, d]`` to validation figures."""
+Measure = Callable[[Scorer], dict[str, float]]
+"""A scorer to its validation figures."""
 
 
 class Trainable(nn.Module, ABC):
-    """A module that the loop can train: it has a loss, and embeddings whose dot product scores."""
+    """A module that the loop can train: it has a loss, and a scorer."""
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch, a scalar; draw only from ``generator``."""
 
     @abstractmethod
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
+    def scorer(self) -> Scorer:
+        """Return what scores all items for a batch of users under the present weights."""
 
     def validate(self, measure: Measure) -> dict[str, float]:
         """Return the validation figures of the present weights.
@@ -59,7 +59,19 @@ class Trainable(nn.Module, ABC):
         A module with settings to choose on validation overrides this, tries them with ``measure``,
         and keeps the best one in a buffer.
         """
-        return measure(*self.embeddings())
+        return measure(self.scorer())
+
+
+class Factors(Trainable):
+    """A module whose score is the dot product of a user and an item embedding."""
+
+    @abstractmethod
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
+
+    def scorer(self) -> Scorer:
+        """Return the scorer of the present embeddings, which are computed once."""
+        return dot_scorer(*self.embeddings())
 
 
 @dataclass
@@ -88,7 +100,7 @@ class TrainState:
 OnEpoch = Callable[[EpochLog], None]
 
 
-def dot_scorer(users: Tensor, items: Tensor) -> Callable[[Tensor], Tensor]:
+def dot_scorer(users: Tensor, items: Tensor) -> Scorer:
     """Return a scorer for user ``[users, d]`` and item ``[items, d]`` embeddings."""
     return lambda batch: users[batch] @ items.T
 
@@ -145,9 +157,9 @@ def train(
     every = config.evaluate_every or math.ceil(STEPS_TO_VALIDATION / steps)
 
     def validate() -> dict[str, float]:
-        def measure(users: Tensor, items: Tensor) -> dict[str, float]:
+        def measure(scorer: Scorer) -> dict[str, float]:
             figures = evaluate_ranking(
-                dot_scorer(users, items), interactions, valid, ks=VALIDATION_KS, device=device
+                scorer, interactions, valid, ks=VALIDATION_KS, device=device
             ).metrics
             if config.metric not in figures:
                 hint = nearest(config.metric, figures)
