@@ -67,7 +67,7 @@ def describe(workspace: Workspace, data: Dataset, answers: Path, device: str) ->
         generate(workspace, data, RecordedBackend(answers, data.item_ids), on_progress=progress)
     records = read_records(workspace.records_path)
     with counting("Encoding") as progress:
-        encode(workspace, records, TextEncoder(device=device), progress)
+        encode(workspace, data, records, TextEncoder(device=device), progress)
 
 
 def report(runs: dict[str, list[Run]], title: str) -> None:

@@ -136,7 +136,7 @@ def build(folder: Path, items, interactions, pictures: Path | None, **changes: A
     save_dataset(workspace, data, source="the built-in shop")
     data = load_dataset(workspace, SplitConfig.build({}))
     generate(workspace, data, CatalogueBackend(data))
-    encode(workspace, read_records(workspace.records_path), WordEncoder())
+    encode(workspace, data, read_records(workspace.records_path), WordEncoder())
     return workspace
 
 

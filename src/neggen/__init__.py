@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
     from neggen.data.shop import make_shop
     from neggen.errors import NegGenError
+    from neggen.models.content_ease import ContentEASE
+    from neggen.models.content_knn import ContentKNN
+    from neggen.models.content_lightgcn import ContentLightGCN
     from neggen.models.ease import EASE
+    from neggen.models.frozen_graph import FrozenGraph
     from neggen.models.lightgcn import LightGCN
+    from neggen.models.mf import MF
     from neggen.models.neggen import NegGen
     from neggen.models.popularity import Popularity
     from neggen.workspace import Workspace
@@ -27,9 +32,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ContentEASE": "neggen.models.content_ease",
+    "ContentKNN": "neggen.models.content_knn",
+    "ContentLightGCN": "neggen.models.content_lightgcn",
     "Dataset": "neggen.data.dataset",
     "EASE": "neggen.models.ease",
+    "FrozenGraph": "neggen.models.frozen_graph",
     "LightGCN": "neggen.models.lightgcn",
+    "MF": "neggen.models.mf",
     "NegGen": "neggen.models.neggen",
     "NegGenError": "neggen.errors",
     "Popularity": "neggen.models.popularity",
@@ -39,7 +49,12 @@ _HOMES = {
 
 __all__ = [
     "EASE",
+    "MF",
+    "ContentEASE",
+    "ContentKNN",
+    "ContentLightGCN",
     "Dataset",
+    "FrozenGraph",
     "LightGCN",
     "NegGen",
     "NegGenError",

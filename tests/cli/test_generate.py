@@ -231,5 +231,5 @@ def test_a_cluster_writes_the_same_records(
     assert cli(*typed, "--json").json()["modalities"]["text"]["asked"] == 0
     assert Workspace(place).records_path.read_bytes() == before
     encoded = cli("encode", place, "--ray", "local", "--json").json()
-    assert encoded["texts"] == encoded["encoded"] == 2
+    assert encoded["texts"] == encoded["encoded"] == 2 + ITEMS  # and their own texts
     assert cli("encode", place, "--json").json()["encoded"] == 0

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from neggen.data.dataset import Dataset
 from neggen.encoding import distributed, store
 from neggen.encoding.distributed import _Job, _Worker, encode_on_ray
 from neggen.encoding.store import VectorStore, encode
@@ -21,11 +22,15 @@ ray = pytest.importorskip("ray", reason="needs the extra: neggen[ray]")
 TEXTS = 40
 RECORDS = pl.DataFrame(
     {
-        "description": [f"Mug number {number}, red." for number in range(TEXTS // 2)],
-        "negative": [f"Mug number {number}, blue." for number in range(TEXTS // 2)],
+        "description": [f"Mug number {number}, red." for number in range(15)],
+        "negative": [f"Mug number {number}, blue." for number in range(15)],
     }
 )
-ALL = [*RECORDS["description"], *RECORDS["negative"]]
+ITEMS = pl.DataFrame(
+    {"item_id": [f"{n}" for n in range(10)], "title": [f"Mug {n}" for n in range(10)]}
+)
+DATA = Dataset.from_frames(pl.DataFrame({"user_id": ["u"], "item_id": ["0"]}), ITEMS)
+ALL = [*RECORDS["description"], *RECORDS["negative"], *map(DATA.item_text, range(10))]
 
 
 def vectors(workspace: Workspace) -> VectorStore:
@@ -52,16 +57,20 @@ def test_workers_and_drivers_that_die_lose_a_chunk_at_most(
 
     workspace = Workspace(tmp_path / "w")
     with pytest.raises(KeyboardInterrupt):
-        encode_on_ray(workspace, RECORDS, small_encoder, on_progress=kill_a_worker_then_interrupt)
+        encode_on_ray(
+            workspace, DATA, RECORDS, small_encoder, on_progress=kill_a_worker_then_interrupt
+        )
     assert not ray.is_initialized()
     assert progress == [(done, TEXTS) for done in range(4, TEXTS, 4)]
     assert len(vectors(workspace).missing(ALL)) == 8
 
     alone = Workspace(tmp_path / "alone")
-    encode(alone, RECORDS, small_encoder)
-    assert encode(workspace, RECORDS, small_encoder).encoded == 8
+    encode(alone, DATA, RECORDS, small_encoder)
+    assert encode(workspace, DATA, RECORDS, small_encoder).encoded == 8
     assert np.allclose(vectors(workspace).get(ALL), vectors(alone).get(ALL), atol=1e-6)
-    summary = encode_on_ray(workspace, RECORDS, small_encoder, "127.0.0.1:1")  # needs no cluster
+    summary = encode_on_ray(
+        workspace, DATA, RECORDS, small_encoder, "127.0.0.1:1"
+    )  # needs no cluster
     assert (summary.texts, summary.encoded, summary.dim) == (TEXTS, 0, 8)
 
 

@@ -28,14 +28,21 @@ RECORDS = records_of(
     ("a", "image", 0, "A round thing.", "A square thing."),
     ("b", "text", 0, "A blue mug.", "A green mug."),
     ("c", "text", 0, "A tall lamp.", "A low lamp."),
-)  # seven distinct texts
+)  # seven distinct texts; with the items' own, nine
+OWN = ["title: Mug One\nprice: 3", "title: Mug Two", None, "title: Mug Two"]
 
 
 @pytest.fixture
 def data() -> Dataset:
     return Dataset.from_frames(
         pl.DataFrame({"user_id": ["u"] * 4, "item_id": ["a", "b", "c", "d"]}),
-        pl.DataFrame({"item_id": ["a", "b", "c", "d"]}),
+        pl.DataFrame(
+            {
+                "item_id": ["a", "b", "c", "d"],
+                "title": ["Mug One", "Mug Two", None, "Mug Two"],
+                "price": ["3", None, None, None],
+            }
+        ),
     )
 
 
@@ -45,30 +52,50 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def test_encodes_every_text_once(workspace: Workspace, data: Dataset, encoder: TextEncoder) -> None:
-    first = encode(workspace, RECORDS, encoder)
-    assert (first.texts, first.encoded, first.dim) == (7, 7, 384)
-    assert encode(workspace, RECORDS, encoder).encoded == 0
+    first = encode(workspace, data, RECORDS, encoder)
+    assert (first.texts, first.encoded, first.dim) == (9, 9, 384)
+    assert encode(workspace, data, RECORDS, encoder).encoded == 0
     changed = RECORDS.with_columns(pl.col("negative").replace("A low lamp.", "A flat lamp."))
     progress: list[tuple[int, int]] = []
-    summary = encode(workspace, changed, encoder, lambda *counts: progress.append(counts))
+    summary = encode(workspace, data, changed, encoder, lambda *counts: progress.append(counts))
     assert summary.encoded == 1
     assert progress == [(1, 1)]
     manifest = read_toml(workspace.vectors_dir / "manifest.toml")
-    assert manifest["encoder"] == encoder.name
+    assert (manifest["encoder"], manifest["texts"]) == (encoder.name, 9)
     for records in (RECORDS, changed):
         stored = load_vectors(workspace, data, records)
         direct = encode_records(data, records, encoder)
         assert np.allclose(stored.positive, direct.positive, atol=0.01)
         assert np.allclose(stored.negative, direct.negative, atol=0.01)
+        assert np.allclose(stored.text, direct.text, atol=0.01)
+
+
+def test_the_items_own_texts_are_encoded_as_they_are(
+    workspace: Workspace, data: Dataset, small_encoder: TextEncoder
+) -> None:
+    pictures = RECORDS.filter(pl.col("modality") == "image")
+    assert encode(workspace, data, pictures, small_encoder).texts == 4  # one text twice, one none
+    own = load_vectors(workspace, data, pictures).text
+    assert own.tolist()[2] == [0.0] * 8
+    expected = small_encoder.encode([text for text in OWN if text is not None])
+    assert np.allclose(own[[0, 1, 3]], expected, atol=1e-6)
+
+    bare = data.replace(item_table=data.item_table.select("item_id", "image"))
+    assert encode(workspace, bare, RECORDS, small_encoder).texts == 7
+    assert not load_vectors(workspace, bare, RECORDS).text.any()
+    renamed = pl.Series("title", ["Mug One", "Mug Two", None, "Mug Three"])
+    changed = data.replace(item_table=data.item_table.with_columns(renamed))
+    with pytest.raises(NegGenError, match=r"1 texts .* 'title: Mug Three'; run: neggen encode"):
+        load_vectors(workspace, changed, RECORDS)
 
 
 def test_two_encoders_never_mix(
     workspace: Workspace, data: Dataset, encoder: TextEncoder, small_encoder: TextEncoder
 ) -> None:
-    encode(workspace, RECORDS, encoder)
-    assert encode(workspace, RECORDS, small_encoder).encoded == 7
+    encode(workspace, data, RECORDS, encoder)
+    assert encode(workspace, data, RECORDS, small_encoder).encoded == 9
     assert load_vectors(workspace, data, RECORDS).positive.shape[-1] == 8
-    assert encode(workspace, RECORDS, encoder).encoded == 0
+    assert encode(workspace, data, RECORDS, encoder).encoded == 0
     assert load_vectors(workspace, data, RECORDS).positive.shape[-1] == 384
 
 
@@ -85,10 +112,10 @@ def test_an_interruption_keeps_finished_chunks(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode(workspace, RECORDS, small_encoder, interrupt)
+        encode(workspace, data, RECORDS, small_encoder, interrupt)
     with pytest.raises(NegGenError, match="has no vectors yet; run: neggen encode"):
         load_vectors(workspace, data, RECORDS)
-    assert encode(workspace, RECORDS, small_encoder).encoded == 4
+    assert encode(workspace, data, RECORDS, small_encoder).encoded == 6
     stored, direct = (
         load_vectors(workspace, data, RECORDS),
         encode_records(data, RECORDS, small_encoder),
@@ -102,7 +129,7 @@ def test_says_what_is_not_encoded(
 ) -> None:
     with pytest.raises(NegGenError, match="has no vectors yet"):
         load_vectors(workspace, data, RECORDS)
-    encode(workspace, RECORDS, small_encoder)
+    encode(workspace, data, RECORDS, small_encoder)
     more = pl.concat([RECORDS, records_of(("d", "text", 0, "A new thing.", "An old thing."))])
     with pytest.raises(
         NegGenError, match=r"2 texts .* first being 'A new thing.'; run: neggen enc"
@@ -110,14 +137,16 @@ def test_says_what_is_not_encoded(
         load_vectors(workspace, data, more)
 
 
-def test_refuses_a_damaged_file(workspace: Workspace, small_encoder: TextEncoder) -> None:
-    encode(workspace, RECORDS, small_encoder)
+def test_refuses_a_damaged_file(
+    workspace: Workspace, data: Dataset, small_encoder: TextEncoder
+) -> None:
+    encode(workspace, data, RECORDS, small_encoder)
     (path,) = workspace.vectors_dir.glob("*.safetensors")
     whole = path.read_bytes()
     for damaged in (b"", whole[:50], whole[:-1]):
         path.write_bytes(damaged)
         with pytest.raises(NegGenError, match=f"{path} is damaged .* delete it and run neggen enc"):
-            encode(workspace, RECORDS, small_encoder)
+            encode(workspace, data, RECORDS, small_encoder)
     save_file({"something": np.ones(2)}, path)
     with pytest.raises(NegGenError, match="is damaged"):
         VectorStore(path)
@@ -132,7 +161,7 @@ def test_layout_with_a_missing_modality_and_uneven_completions(data: Dataset) ->
         ("c", "text", 1, "c", "c1"),  # its first completion was rejected
         ("elsewhere", "text", 0, "z", "z0"),
     )
-    texts = ["ai", "at", "b", "c", "ai0", "at0", "b0", "b1", "c1"]
+    texts = ["ai", "at", "b", "c", "ai0", "at0", "b0", "b1", "c1", *filter(None, OWN)]
     code = {text: [number, 1.0] for number, text in enumerate(texts)}
     vectors = arrange(data, records, lambda texts: np.array([code[t] for t in texts], np.float32))
     assert vectors.modalities == ("image", "text")
@@ -152,6 +181,7 @@ def test_layout_with_a_missing_modality_and_uneven_completions(data: Dataset) ->
         [[nothing, code["c1"]], [nothing, code["c1"]]],
         [[nothing, nothing], [nothing, nothing]],
     ]
+    assert vectors.text.tolist() == [code[text] if text else nothing for text in OWN]
 
 
 def test_refuses_records_of_another_catalog(data: Dataset) -> None:

@@ -9,6 +9,7 @@ from neggen.models import MODELS, model_class
 from neggen.models.base import Recommender
 from neggen.models.ease import EASE
 from neggen.models.lightgcn import LightGCN
+from neggen.models.mf import MF
 from neggen.models.popularity import Popularity
 from neggen.testing import RecommenderContract
 
@@ -23,6 +24,11 @@ class TestPopularity(RecommenderContract):
 class TestEASE(RecommenderContract):
     def model(self) -> Recommender:
         return EASE(regularization=10.0)
+
+
+class TestMF(RecommenderContract):
+    def model(self) -> Recommender:
+        return MF(dim=16, learning_rate=0.05, epochs=20)
 
 
 class TestLightGCN(RecommenderContract):

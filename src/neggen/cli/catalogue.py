@@ -158,7 +158,7 @@ def encode(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Encode descriptions and negatives to vectors; texts that are known already cost nothing."""
+    """Encode descriptions, negatives and the items' own texts; what is known costs nothing."""
     from neggen.data.store import load_dataset
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
@@ -167,17 +167,19 @@ def encode(
 
     place = Workspace.open(workspace)
     records = read_records(place.records_path)
-    if remark := earlier_import(place.records_path, load_dataset(place)):
+    data = load_dataset(place)
+    if remark := earlier_import(place.records_path, data):
         say(remark)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
     with counting("Encoding") as progress:
         if ray is None:
-            summary = run(place, records, text_encoder, progress)
+            summary = run(place, data, records, text_encoder, progress)
         else:
             from neggen.encoding.distributed import encode_on_ray
 
             summary = encode_on_ray(
                 place,
+                data,
                 records,
                 text_encoder,
                 None if ray == "local" else ray,

@@ -69,7 +69,7 @@ def demo(
     written = sum(side.valid for side in summary.modalities.values())
     say(f"{written:,} records by {summary.generator}")
     with counting("Encoding") as progress:
-        encode(place, read_records(place.records_path), TextEncoder(), progress)
+        encode(place, data, read_records(place.records_path), TextEncoder(), progress)
 
     with epochs() as on_epoch:
         runs = {

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from neggen.data.dataset import Dataset
 from neggen.encoding import store
 from neggen.encoding.store import EncodingSummary, keep_encoded
 from neggen.encoding.text import TextEncoder
@@ -28,6 +29,7 @@ PARTS_PER_WORKER = 8
 
 def encode_on_ray(
     workspace: Workspace,
+    data: Dataset,
     records: pl.DataFrame,
     encoder: TextEncoder,
     address: str | None = None,
@@ -45,6 +47,7 @@ def encode_on_ray(
 
     Args:
         workspace: where the vectors are kept.
+        data: the catalogue, whose items' own texts are encoded too.
         records: what generation wrote, with ``description`` and ``negative``.
         encoder: the text encoder; the workers load it by its name and run it on its device.
         address: of the cluster, such as ``auto`` or ``10.0.0.1:6379``; None starts one on this
@@ -86,7 +89,7 @@ def encode_on_ray(
                     yield texts, np.concatenate(vectors)
                     texts, vectors = [], []
 
-    return keep_encoded(workspace, records, encoder, encoded)
+    return keep_encoded(workspace, data, records, encoder, encoded)
 
 
 @dataclass(frozen=True)

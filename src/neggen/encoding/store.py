@@ -79,14 +79,18 @@ class VectorStore:
 
 def encode(
     workspace: Workspace,
+    data: Dataset,
     records: pl.DataFrame,
     encoder: TextEncoder,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EncodingSummary:
-    """Encode all descriptions and negatives of a workspace; texts known already cost nothing.
+    """Encode all descriptions, negatives and own texts of the items of a workspace.
+
+    Texts known already cost nothing.
 
     Args:
         workspace: where the vectors are kept.
+        data: the catalogue, whose items' own texts are encoded too.
         records: what generation wrote, with ``description`` and ``negative``.
         encoder: the text encoder.
         on_progress: called with (texts finished, texts to encode).
@@ -105,43 +109,44 @@ def encode(
             chunk = missing[start : start + SAVE_EVERY]
             yield chunk, encoder.encode(chunk, advance)
 
-    return keep_encoded(workspace, records, encoder, encoded)
+    return keep_encoded(workspace, data, records, encoder, encoded)
 
 
 def keep_encoded(
     workspace: Workspace,
+    data: Dataset,
     records: pl.DataFrame,
     encoder: TextEncoder,
     encoded: Callable[[list[str]], Iterator[tuple[list[str], NDArray[np.float32]]]],
 ) -> EncodingSummary:
-    """Keep the vectors of all descriptions and negatives of a workspace.
+    """Keep the vectors of all descriptions, negatives and own texts of the items of a workspace.
 
     Args:
         workspace: where the vectors are kept.
+        data: the catalogue, whose items' own texts are encoded too.
         records: what generation wrote, with ``description`` and ``negative``.
         encoder: the text encoder.
         encoded: takes the distinct texts without a vector and yields some of them with their
             vectors ``[texts, d]`` at a time; each time they are written.
     """
     store = VectorStore(_path(workspace, encoder.fingerprint))
-    texts = [*records["description"], *records["negative"]]
+    texts = _texts(data, records)
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
         store.add(chunk, vectors)
-    distinct = list(dict.fromkeys(texts))
     write_toml(
         workspace.vectors_dir / "manifest.toml",
-        {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "texts": len(distinct)},
+        {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "texts": len(texts)},
     )
-    dim = store.get(distinct[:1]).shape[1]
-    return EncodingSummary(texts=len(distinct), encoded=len(missing), dim=dim)
+    dim = store.get(texts[:1]).shape[1]
+    return EncodingSummary(texts=len(texts), encoded=len(missing), dim=dim)
 
 
 def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
     """Arrange the workspace's vectors by item and modality.
 
     Raises:
-        NegGenError: If ``neggen encode`` has not run since the records changed.
+        NegGenError: If ``neggen encode`` has not run since the records or the items changed.
     """
     manifest = workspace.vectors_dir / "manifest.toml"
     if not manifest.is_file():
@@ -149,17 +154,17 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
             f"{workspace.path} has no vectors yet; run: neggen encode {workspace.path}"
         )
     store = VectorStore(_path(workspace, read_toml(manifest)["fingerprint"]))
-    if missing := store.missing([*records["description"], *records["negative"]]):
+    if missing := store.missing(_texts(data, records)):
         raise NegGenError(
-            f"{len(missing)} texts of {workspace.records_path} are not encoded, the first being "
+            f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen encode {workspace.path}"
         )
     return arrange(data, records, store.get)
 
 
 def encode_records(data: Dataset, records: pl.DataFrame, encoder: TextEncoder) -> ItemVectors:
-    """Encode records in memory, without a workspace."""
-    texts = list(dict.fromkeys([*records["description"], *records["negative"]]))
+    """Encode records and the items' own texts in memory, without a workspace."""
+    texts = _texts(data, records)
     vectors = encoder.encode(texts)
     rows = {text: row for row, text in enumerate(texts)}
     return arrange(data, records, lambda wanted: vectors[[rows[text] for text in wanted]])
@@ -170,7 +175,7 @@ def arrange(
     records: pl.DataFrame,
     vectors_of: Callable[[Sequence[str]], NDArray[np.float32]],
 ) -> ItemVectors:
-    """Lay the vectors of records out as ``[items, completions, modalities, d]``.
+    """Lay the vectors of records out as ``[items, completions, modalities, d]``, own texts beside.
 
     An item with fewer completions than others repeats the first one it has.
 
@@ -199,7 +204,23 @@ def arrange(
     negatives = np.where(filled[..., None], negatives, repeated)
     positives = np.zeros((shape[0], *shape[2:]), dtype=np.float32)
     positives[item, modality] = positive
-    return ItemVectors(modalities, positives, negatives, mask)
+    own_texts = _own_texts(data)
+    own = np.zeros((shape[0], shape[3]), dtype=np.float32)  # [items, d]
+    if own_texts:
+        own[list(own_texts)] = vectors_of(list(own_texts.values()))
+    return ItemVectors(modalities, positives, negatives, mask, own)
+
+
+def _own_texts(data: Dataset) -> dict[int, str]:
+    """Return the own text of every item that has one, by position."""
+    texts = ((position, data.item_text(position)) for position in range(len(data.item_ids)))
+    return {position: text for position, text in texts if text is not None}
+
+
+def _texts(data: Dataset, records: pl.DataFrame) -> list[str]:
+    """Return the distinct texts that a workspace needs the vectors of."""
+    written = [*records["description"], *records["negative"]]
+    return list(dict.fromkeys([*written, *_own_texts(data).values()]))
 
 
 def _path(workspace: Workspace, fingerprint: str) -> Path:

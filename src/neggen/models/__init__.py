@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 MODELS = {
     "popularity": "neggen.models.popularity:Popularity",
+    "mf": "neggen.models.mf:MF",
     "ease": "neggen.models.ease:EASE",
     "lightgcn": "neggen.models.lightgcn:LightGCN",
+    "content-knn": "neggen.models.content_knn:ContentKNN",
+    "content-ease": "neggen.models.content_ease:ContentEASE",
+    "frozen-graph": "neggen.models.frozen_graph:FrozenGraph",
+    "lightgcn-content": "neggen.models.content_lightgcn:ContentLightGCN",
     "neggen": "neggen.models.neggen:NegGen",
     "neggen-linear": "neggen.models.linear_neggen:LinearNegGen",
 }

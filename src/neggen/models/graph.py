@@ -1,4 +1,4 @@
-"""The user-item graph: one normalization and one propagation for every graph model."""
+"""Graphs of users and items, and of like items: one normalization for every graph model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
+
+ITEMS_AT_ONCE = 1024
+"""Rows of the items × items matrix of cosines that are held at once."""
 
 
 def normalized_adjacency(train: csr_matrix, device: torch.device | str = "cpu") -> Tensor:
@@ -21,10 +25,55 @@ def normalized_adjacency(train: csr_matrix, device: torch.device | str = "cpu") 
         train: 0/1 CSR ``[users, items]``.
         device: where the result lives.
     """
-    nodes = sum(train.shape)
     edges = train.tocoo()
     users, items = edges.row, edges.col + train.shape[0]  # each [interactions]
     rows, columns = np.concatenate([users, items]), np.concatenate([items, users])
+    return _normalized(rows, columns, sum(train.shape), device)
+
+
+def item_graph(content: NDArray[np.float32], neighbors: int, device: torch.device | str) -> Tensor:
+    """Return S = D^(−1/2) A D^(−1/2) of a graph of like items, sparse CSR ``[items, items]``.
+
+    Two items are tied (A_ij = A_ji = 1) if either is among the nearest ones of the other.
+
+    Args:
+        content: rows of unit length ``[items, width]``, zero where an item has none.
+        neighbors: k, how many nearest items count.
+        device: where the result lives, and where likeness is computed.
+    """
+    items = len(content)
+    one, other = nearest_items(torch.from_numpy(content).to(device), neighbors).cpu().numpy()
+    ties = np.unique(np.concatenate([one * items + other, other * items + one]))
+    return _normalized(*np.divmod(ties, items), items, device)
+
+
+def nearest_items(vectors: Tensor, k: int) -> Tensor:
+    """Find every item's k nearest others by cosine.
+
+    Args:
+        vectors: rows of unit length ``[items, width]``; an item with a zero row has no neighbors
+            and is nobody's.
+        k: how many; fewer where there are not as many others.
+
+    Returns:
+        Pairs of an item and one of its nearest, int64 ``[2, pairs]``.
+    """
+    (present,) = vectors.any(dim=1).nonzero(as_tuple=True)
+    rows = vectors[present]  # [present, width]
+    k = min(k, len(rows) - 1)
+    pairs = [present.new_empty(2, 0)]
+    for start in range(0, len(rows) if k > 0 else 0, ITEMS_AT_ONCE):
+        cosines = rows[start : start + ITEMS_AT_ONCE] @ rows.T  # [chunk, present]
+        cosines.diagonal(start).fill_(-torch.inf)  # nobody is their own neighbor
+        near = present[cosines.topk(k).indices]  # [chunk, k]
+        one = present[start : start + ITEMS_AT_ONCE, None].expand_as(near)
+        pairs.append(torch.stack([one.flatten(), near.flatten()]))
+    return torch.cat(pairs, dim=1)
+
+
+def _normalized(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], nodes: int, device: torch.device | str
+) -> Tensor:
     degrees = np.bincount(rows, minlength=nodes)  # [nodes]
     values = (1 / np.sqrt(degrees[rows] * degrees[columns])).astype(np.float32)
     return csr_tensor(csr_matrix((values, (rows, columns)), shape=(nodes, nodes)), device)
@@ -77,3 +126,22 @@ def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
     """
     propagated: Tensor = _MeanPropagation.apply(adjacency, nodes, layers)  # type: ignore[no-untyped-call]
     return propagated
+
+
+class _Smoothing(torch.autograd.Function):
+    """One multiplication; its own backward, because the adjacency is symmetric."""
+
+    @staticmethod
+    def forward(ctx: Any, adjacency: Tensor, nodes: Tensor) -> Tensor:
+        ctx.adjacency = adjacency
+        return adjacency @ nodes
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.adjacency @ gradient
+
+
+def smooth(adjacency: Tensor, nodes: Tensor) -> Tensor:
+    """Return ÂX, one hop of smoothing, ``[nodes, d]``; arguments as of :func:`propagate`."""
+    smoothed: Tensor = _Smoothing.apply(adjacency, nodes)  # type: ignore[no-untyped-call]
+    return smoothed

@@ -1,0 +1,49 @@
+"""Content kNN: everybody gets what is most like the things they have used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neggen.config import ContentKNNConfig
+from neggen.data.dataset import Dataset
+from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+from neggen.models.content import content_of
+from neggen.models.described import described
+
+
+class ContentKNN(Recommender):
+    """Scores an item by its mean likeness to a user's training items, with nothing learned.
+
+    With the rows x_i of :func:`neggen.models.content.content_of` and the training items I_u
+    (Rocchio's profile in Lops et al. 2011, Recommender Systems Handbook, chapter 3)::
+
+        ŷ_ui = mean over j in I_u of cos(x_i, x_j) = x_i · mean over j in I_u of x_j
+
+    An item without interactions is scored as well as any other.
+    """
+
+    name = "content-knn"
+    config_class = ContentKNNConfig
+    config: ContentKNNConfig
+    needs_vectors = True
+
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        _, vectors = described(data, seed=self.config.seed, device=self.config.device)
+        content = torch.from_numpy(content_of(vectors, self.config.content))  # [items, width]
+        self.content = content.to(self.config.device)
+        self.train = data.train
+
+    def _score(self, users: Tensor) -> Tensor:
+        used = torch.from_numpy(self.train[users.cpu().numpy()].toarray()).to(self.content.device)
+        profiles = used @ self.content / used.sum(1, keepdim=True).clamp(min=1)  # [batch, width]
+        return profiles @ self.content.T  # [batch, items]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"content": self.content, **pack_csr("train", self.train)}
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.content = tensors["content"]
+        self.train = unpack_csr("train", tensors, len(self.content))
