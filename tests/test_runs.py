@@ -71,6 +71,32 @@ def test_neggen_validates_no_worse_than_its_base(ready: Workspace) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("backbone", "base"),
+    [("mf", FEW), ("ease", {"regularization": 50.0}), ("lightgcn-content", FEW)],
+)
+def test_neggen_stands_on_a_run_of_its_backbone(ready: Workspace, backbone: str, base) -> None:
+    settings = {**FEW, "heads": 2, "backbone": backbone, "base": base}
+    run = train_run(ready, "neggen", settings, SPLIT)
+    (of_base,) = (found for found in finished_runs(ready) if found.folder != run.folder)
+    assert of_base.folder == train_run(ready, backbone, base, SPLIT).folder
+    assert of_base.manifest["model"] == backbone
+    model, users = run.load_model(), ["u00001", "u00002"]
+    assert model.backbone.score(users).equals(of_base.load_model().score(users))
+    assert run.manifest["settings"]["base"] == base
+    figures = evaluate_run(of_base, ["valid"])["valid"], evaluate_run(run, ["valid"])["valid"]
+    assert figures[1]["ndcg@20"] >= figures[0]["ndcg@20"]
+    shares = run.manifest["modality_shares"]
+    assert set(shares) - {"catalog"} == {"text"}
+    assert all(-1 < share < 1 for share in shares.values())
+
+
+def test_a_wrong_setting_of_the_backbone_trains_nothing(ready: Workspace) -> None:
+    with pytest.raises(NegGenError, match=r"'base.layerz' is not a setting .* mean 'layers'"):
+        train_run(ready, "neggen", {**NEGGEN, "base": {"layerz": 2}}, SPLIT)
+    assert finished_runs(ready) == []
+
+
 def test_models_without_epochs(ready: Workspace) -> None:
     for model in ("popularity", "ease"):
         run = train_run(ready, model, {}, SPLIT)

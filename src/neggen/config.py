@@ -21,8 +21,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
-    def build(cls, values: Mapping[str, Any]) -> Self:
-        """Build from plain values, such as a TOML table.
+    def build(cls, values: Mapping[str, Any], *within: str) -> Self:
+        """Build from plain values, such as a TOML table; ``within`` names where they stand.
 
         Raises:
             NegGenError: For an unknown key (with the nearest known one) or a value out of range.
@@ -33,24 +33,14 @@ class Config(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                owner, name = cls._owner(first["loc"]), str(first["loc"][-1])
-                hint = nearest(name, owner.model_fields) or (
-                    f" Known keys: {', '.join(owner.model_fields)}."
+                hint = nearest(str(first["loc"][-1]), cls.model_fields) or (
+                    f" Known keys: {', '.join(cls.model_fields)}."
                 )
-                raise NegGenError(f"'{key}' is not a setting of {owner.__name__}.{hint}") from None
+                key = ".".join((*within, key))
+                raise NegGenError(f"'{key}' is not a setting of {cls.__name__}.{hint}") from None
             raise NegGenError(
                 f"{cls.__name__}.{key} = {first['input']!r} is not allowed: {first['msg']}."
             ) from None
-
-    @classmethod
-    def _owner(cls, location: tuple[int | str, ...]) -> type[BaseModel]:
-        """Return the configuration, this one or one inside it, that holds the last name."""
-        owner: type[BaseModel] = cls
-        for name in location[:-1]:
-            inner = owner.model_fields[str(name)].annotation
-            assert isinstance(inner, type)
-            owner = inner
-        return owner
 
     def updated(self, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything checked again."""
@@ -118,6 +108,27 @@ class EASEConfig(ModelConfig):
     """The ridge λ added to the diagonal of the Gram matrix."""
 
 
+Content = Literal["text", "descriptions", "both"]
+
+
+class ContentConfig(ModelConfig):
+    """Settings of every model that compares items by what they are."""
+
+    content: Content = "text"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+
+
+class ContentKNNConfig(ContentConfig):
+    """Likeness to what a user has used; see :mod:`neggen.models.content_knn`."""
+
+
+class ContentEASEConfig(EASEConfig, ContentConfig):
+    """EASE with content in its Gram matrix; see :mod:`neggen.models.content_ease`."""
+
+    content_weight: float = Field(20.0, ge=0)
+    """w, how much it counts that two items are alike."""
+
+
 class LinearNegGenConfig(EASEConfig):
     """EASE with the causal effect in its Gram matrix; see :mod:`neggen.models.linear_neggen`."""
 
@@ -152,6 +163,13 @@ class TrainConfig(ModelConfig):
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
 
 
+class MFConfig(TrainConfig):
+    """Matrix factorization with BPR (Rendle et al. 2009, arXiv 1205.2618)."""
+
+    regularization: float = Field(3e-2, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch."""
+
+
 class LightGCNConfig(TrainConfig):
     """LightGCN (He et al. 2020, arXiv 2002.02126)."""
 
@@ -161,11 +179,36 @@ class LightGCNConfig(TrainConfig):
     """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
 
 
-class NegGenConfig(TrainConfig):
-    """NegGen (arXiv 2501.15183) on a LightGCN base; see :mod:`neggen.models.neggen`."""
+class FrozenGraphConfig(LightGCNConfig, ContentConfig):
+    """LightGCN beside a frozen graph of like items; see :mod:`neggen.models.frozen_graph`."""
 
-    base: LightGCNConfig = LightGCNConfig()
-    """Phase 1, the base recommender. Its ``seed`` and ``device`` follow this model's."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to."""
+    hops: int = Field(1, ge=1)
+    """L, the propagation steps over the graph of items."""
+
+
+class ContentLightGCNConfig(LightGCNConfig, ContentConfig):
+    """LightGCN with content in its items; see :mod:`neggen.models.content_lightgcn`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(3, ge=0)
+    """Propagation steps over the user-item graph; 0 is matrix factorization with content."""
+
+
+class NegGenConfig(TrainConfig):
+    """NegGen (arXiv 2501.15183) on a base recommender; see :mod:`neggen.models.neggen`."""
+
+    backbone: str = "lightgcn"
+    """Phase 1, the base recommender: any model that has vectors of items, such as ``ease``."""
+    base: dict[str, Any] = Field(default_factory=dict)
+    """The base recommender's own settings. Its ``seed`` and ``device`` follow this model's."""
+    score: Literal["profile", "embedding"] = "profile"
+    """Whose taste the causal score asks: ``profile`` is p_u, the mean effect of what the user used;
+    ``embedding`` is the base's e_u, as published."""
+    use_text: bool = True
+    """Whether the items' own texts, if encoded, stand beside the descriptions, unopposed."""
     heads: int = Field(8, ge=1)
     """Attention heads over the modality axis; must divide ``dim``."""
     contrast: float = Field(0.25, ge=0, le=1)
@@ -173,8 +216,8 @@ class NegGenConfig(TrainConfig):
     effect_weights: tuple[NonNegativeFloat, ...] = Field(
         (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), min_length=1
     )
-    """Candidates for λ, the share of the causal score, relative to the spread of the base score.
-    Validation picks one; 0 is the base recommender alone."""
+    """Candidates for λ, the share of the causal score, relative to the spread of the base score
+    (as they are, if ``score`` is ``embedding``). Validation picks one; 0 is the base alone."""
     filter_false_negatives: bool = True
     """Whether negatives that describe what the item's own users like are left out; see
     :mod:`neggen.negatives.false_negatives`."""
@@ -182,6 +225,8 @@ class NegGenConfig(TrainConfig):
     """Weight of the alignment loss L_align."""
     beta: float = Field(0.0, ge=0)
     """Weight of the counterfactual loss L_cf; off, since it moved no validation figure."""
+    gamma: float = Field(0.0, ge=0)
+    """Weight of the separation penalty, that effects should not follow from the context."""
     tau: float = Field(0.2, gt=0)
     """Temperature of L_align."""
     modality_dropout: float = Field(0.1, ge=0, lt=1)
@@ -190,6 +235,14 @@ class NegGenConfig(TrainConfig):
     """Evaluations without a better validation score after which training stops."""
     metric: str = "ndcg@20"
     """The validation figure that chooses λ and the weights that are kept."""
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """Return what is public of the published settings; as in ``recipes/neggen-paper.toml``."""
+        effect = {"score": "embedding", "contrast": 1.0, "effect_weights": [0.4], "heads": 8}
+        losses = {"alpha": 0.01, "beta": 0.1, "tau": 0.2, "modality_dropout": 0.0}
+        plain = {"use_text": False, "filter_false_negatives": False, "base": {"layers": 3}}
+        return cls.build({**effect, **losses, **plain, **changes})
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from neggen.evaluation.ranking import KS, evaluate_ranking
 from neggen.generation.record_files import read_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
-from neggen.models.lightgcn import LightGCN
+from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
 
@@ -132,8 +132,8 @@ def train_run(
     """Train a model on a split of the workspace and save it as a run.
 
     A finished run with the same model, settings, split and data is returned as it is; an
-    unfinished one goes on from its last checkpoint. NegGen's first phase is a LightGCN run of its
-    own, trained if it is not there yet.
+    unfinished one goes on from its last checkpoint. NegGen's first phase is a run of its own,
+    trained if it is not there yet.
 
     Args:
         workspace: with imported data, and for NegGen generated and encoded.
@@ -171,8 +171,10 @@ def train_run(
         )
     if isinstance(model, NegGen):
         base_settings = model.base_config.model_dump()
-        base = train_run(workspace, LightGCN.name, base_settings, split, on_epoch=on_epoch)
-        model.base = LightGCN.load(base.model_dir, device=config.device)
+        base = train_run(
+            workspace, model.backbone_class.name, base_settings, split, on_epoch=on_epoch
+        )
+        model.base = base.load_model(config.device)
 
     started = time.monotonic()
     model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
@@ -180,7 +182,10 @@ def train_run(
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
     seconds = round(time.monotonic() - started, 2)
-    write_toml(run.manifest_path, {**identity, "seconds": seconds, "neggen": neggen.__version__})
+    about = {"seconds": seconds, "neggen": neggen.__version__}
+    if isinstance(model, NegGen):
+        about["modality_shares"] = modality_shares(model, data)
+    write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neggen.data.vectors import ItemVectors
-from neggen.models.causal import CausalModule
+from neggen.errors import NegGenError
+from neggen.models.balance import Balance, with_catalog
+from neggen.models.causal import CausalModule, Effects
 
 ITEMS, WIDTH = 30, 12
 
@@ -43,7 +46,7 @@ def module_of(vectors: ItemVectors, *, attends: bool = False, **settings: float)
     return module
 
 
-def run(module: CausalModule, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def run(module: CausalModule, keep: Tensor | None = None) -> Effects:
     with torch.no_grad():
         return module(torch.arange(ITEMS), keep)
 
@@ -60,7 +63,7 @@ def _generator() -> torch.Generator:
 @pytest.mark.parametrize("completions", [1, 3])
 def test_effects_and_counterfactuals_are_unit_vectors(modalities: int, completions: int) -> None:
     module = module_of(vectors_of(modalities, completions), attends=True)
-    effects, counterfactuals = module(torch.tensor([3, 0, 3, 29]))
+    effects, counterfactuals, _ = module(torch.tensor([3, 0, 3, 29]))
     assert effects.shape == (4, 8)
     assert counterfactuals.shape == (4, completions, 8)
     assert close(effects.norm(dim=-1), torch.ones(4))
@@ -103,10 +106,11 @@ def test_an_item_without_modalities_has_no_effect_and_finite_gradients() -> None
     bias = module.attention.in_proj_bias
     bias.data = torch.randn(bias.shape, generator=_generator())  # so that attention is not zero
     module.attention.out_proj.bias.data.fill_(0.3)
-    effects, counterfactuals = module(torch.arange(ITEMS))
+    effects, counterfactuals, contexts = module(torch.arange(ITEMS))
     assert effects[7].eq(0).all()
     assert counterfactuals[7].eq(0).all()
-    (effects.sum() + counterfactuals.square().sum()).backward()
+    assert contexts[7].eq(0).all()
+    (effects.sum() + counterfactuals.square().sum() + contexts.sum()).backward()
     gradients = [parameter.grad for parameter in module.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
@@ -148,7 +152,7 @@ def pooled_second(module: CausalModule) -> Tensor:
     """Return h⁺ less the first modality's own projection, ``[items, d]``."""
     vectors = module.positive[:, None]
     with torch.no_grad():
-        pooled = module._pool(vectors, module.mask)[:, 0]
+        pooled = module._pool(vectors, module.mask[:, None])[:, 0]
         return pooled - module.positive[:, 0] @ module.projections[0].T / 2
 
 
@@ -184,11 +188,11 @@ def test_starts_at_the_principal_components_of_the_contrast(contrast: float) -> 
         mean[present] += row / vectors.mask[present].sum(1, keepdims=True)
     _, _, directions = np.linalg.svd(np.concatenate(rows), full_matrices=False)
     projected = F.normalize(torch.from_numpy(mean @ directions[:8].T).float(), dim=-1)
-    effects, _ = run(module_of(vectors, contrast=contrast))
+    effects, *_ = run(module_of(vectors, contrast=contrast))
     assert close(effects @ effects.T, projected @ projected.T)
     # As wide as the vectors or wider, nothing of the geometry is lost.
     geometry = F.normalize(torch.from_numpy(mean).float(), dim=-1)
-    wide, _ = run(module_of(vectors, contrast=contrast, dim=16))
+    wide, *_ = run(module_of(vectors, contrast=contrast, dim=16))
     assert close(wide @ wide.T, geometry @ geometry.T)
     assert not close(effects @ effects.T, geometry @ geometry.T)
 
@@ -221,6 +225,97 @@ def test_full_contrast_cancels_what_description_and_negative_share() -> None:
         ours, theirs = (run(module_of(each, contrast=contrast)) for each in (vectors, shifted))
         assert close(ours[0], theirs[0]) is cancels
         assert close(ours[1], theirs[1]) is cancels
+
+
+# -- the items' own texts ---------------------------------------------------------------------
+
+
+def with_text(vectors: ItemVectors, without: Sequence[int] = ()) -> ItemVectors:
+    """Give every item a random text of its own, but those of ``without``."""
+    text = np.random.default_rng(4).normal(1, 1, (ITEMS, WIDTH)).astype(np.float32)
+    text[list(without)] = 0
+    return replace(vectors, text=text)
+
+
+def test_a_text_enters_the_description_and_is_never_subtracted() -> None:
+    vectors = with_text(vectors_of(completions=2, missing=[(6, 0), (6, 1)]), without=[2])
+    module = module_of(with_catalog(vectors), attends=True, contrast=1.0)
+    assert module.balance.modalities == ("audio", "image", "catalog")
+    assert module.mask[2].tolist() == [True, True, False]
+    assert module.negative[:, :, 2].eq(0).all()
+    before = run(module)
+    module.negative[:, :, 2] = 9.0  # nobody looks there
+    assert all(one.equal(other) for one, other in zip(run(module), before, strict=True))
+    module.positive[3, 2] += 5
+    after = run(module)
+    others = torch.arange(ITEMS) != 3
+    assert close(after.effects[others], before.effects[others])
+    assert not close(after.effects[3], before.effects[3])
+    # An item without a text is as it is without the modality; one with nothing else has no other
+    # self.
+    assert after.counterfactuals[6].eq(0).all()
+    assert not after.effects[6].eq(0).any()
+
+
+def test_the_mean_with_a_text_by_hand() -> None:
+    # Silent attention, g the identity: h⁺ is the mean of three projections, h⁻ has a third each.
+    vectors = with_text(vectors_of(completions=2, missing=[(5, 1)]))
+    module = module_of(with_catalog(vectors), contrast=0.5)
+    found = run(module)
+    weights, positive = module.projections.detach(), module.positive
+    negative = module.negative.mean(1)
+    for item, there in ((4, (0, 1)), (5, (0,))):
+        z = {m: weights[m] @ positive[item, m] for m in (*there, 2)}
+        factual = sum(z.values()) / len(z)
+        changed = sum(weights[m] @ negative[item, m] for m in there) / len(z)
+        assert close(found.effects[item], F.normalize(factual - 0.5 * changed, dim=0))
+        assert close(found.contexts[item], (factual + changed) / 2)
+
+
+def test_a_text_leaves_the_cancelling_of_context_alone() -> None:
+    vectors = with_text(vectors_of(completions=2))
+    context = np.random.default_rng(0).normal(0, 3, (ITEMS, 2, WIDTH)).astype(np.float32)
+    shifted = replace(
+        vectors,
+        positive=vectors.positive + context,
+        negative=vectors.negative + context[:, None],
+    )
+    ours, theirs = (run(module_of(with_catalog(v), contrast=1.0)) for v in (vectors, shifted))
+    assert close(ours.effects, theirs.effects)
+
+
+# -- balance ----------------------------------------------------------------------------------
+
+
+def test_balance_is_kept_for_items_described_later() -> None:
+    vectors = vectors_of(completions=2, missing=[(1, 0)])
+    balance = Balance.restored(Balance.fit(vectors, 0.5).tensors())
+    assert balance.modalities == vectors.modalities
+    positive, negative = balance.apply(vectors)
+    few = replace(
+        vectors,
+        positive=vectors.positive[:3],
+        negative=vectors.negative[:3],
+        mask=vectors.mask[:3],
+    )
+    ours = balance.apply(few)
+    assert np.array_equal(ours[0], positive[:3])
+    assert np.array_equal(ours[1], negative[:3])
+    module = module_of(vectors, attends=True)
+    with torch.no_grad():
+        found = module.of(few)
+    assert all(close(one, other[:3]) for one, other in zip(found, run(module), strict=True))
+
+
+def test_balance_refuses_other_modalities_and_widths() -> None:
+    balance = Balance.fit(vectors_of(), 0.5)
+    with pytest.raises(
+        NegGenError, match=r"knows the modalities audio, image .* these are audio of"
+    ):
+        balance.apply(vectors_of(modalities=1))
+    narrow = replace(vectors_of(), positive=np.zeros((ITEMS, 2, 3), np.float32))
+    with pytest.raises(NegGenError, match=r"width 12, but .* width 3"):
+        balance.apply(narrow)
 
 
 @pytest.mark.parametrize("scale", [100.0, 0.01])

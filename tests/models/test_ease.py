@@ -38,6 +38,30 @@ def test_no_other_zero_diagonal_weights_fit_better() -> None:
         assert objective(model.weights + step.fill_diagonal_(0)) > objective(model.weights)
 
 
+def test_item_factors_are_the_singular_directions_of_the_weights() -> None:
+    model = EASE(regularization=3.0).fit(checkerboard())
+    torch.manual_seed(1)
+    factors, state = model.item_factors(), torch.get_rng_state()
+    _, sigma, right = np.linalg.svd(model.weights.numpy().astype(np.float64))
+    assert factors.shape == (40, 40)
+    expected = right.T @ np.diag(sigma) @ right  # V√Σ times its transpose
+    assert np.abs((factors @ factors.T).numpy() - expected).max() < 1e-4
+    torch.manual_seed(1)
+    assert torch.get_rng_state().equal(state)
+    torch.manual_seed(2)
+    assert model.item_factors().equal(factors)
+
+
+def test_item_factors_are_the_leading_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "FACTORS", 3)
+    model = EASE(regularization=3.0).fit(checkerboard())
+    factors = model.item_factors()
+    _, sigma, right = np.linalg.svd(model.weights.numpy().astype(np.float64))
+    assert factors.shape == (40, 3)
+    assert np.allclose(factors.square().sum(0), sigma[:3], rtol=0.02)
+    assert np.abs(right[0] @ factors[:, 0].numpy()) > 0.98 * np.sqrt(sigma[0])
+
+
 def test_refuses_a_catalog_it_cannot_invert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ease, "LARGEST_CATALOG", 39)
     with pytest.raises(NegGenError, match=r"40 items .* Use lightgcn, or a k-core with under 39"):

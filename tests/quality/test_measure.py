@@ -83,10 +83,11 @@ def plant(folder: Path, users_of_both=range(6), **changed: str) -> Workspace:
     )
     items = pl.DataFrame({"item_id": [f"i{i}" for i in range(2 * PAIRS)]})
     workspace = Workspace(folder)
-    save_dataset(workspace, Dataset.from_frames(pl.concat([log, rest]), items), source="test")
+    data = Dataset.from_frames(pl.concat([log, rest]), items)
+    save_dataset(workspace, data, source="test")
     records = pl.DataFrame(rows, schema=SCHEMA)
     records.write_parquet(workspace.records_path)
-    encode(workspace, records, Axes())
+    encode(workspace, data, records, Axes())
     return workspace
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from neggen.training.losses import bpr_loss, embedding_regularization, info_nce
+from neggen.training.losses import bpr_loss, embedding_regularization, info_nce, separation
 
 
 def sigmoid(x: float) -> float:
@@ -43,6 +43,17 @@ def test_a_gradient_step_on_bpr_by_hand() -> None:
 def test_regularization_by_hand() -> None:
     users, items = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]])
     assert embedding_regularization(users, items).item() == pytest.approx((14 + 6) / (2 * 2))
+
+
+def test_separation_by_hand() -> None:
+    effects = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]], requires_grad=True)
+    contexts = torch.tensor([[3.0, -4.0], [-1.0, 0.0], [1.0, 1.0]])
+    loss = separation(effects, contexts)
+    assert loss.item() == pytest.approx((0.6 + 0 + 0) / 3)
+    loss.backward()
+    assert effects.grad.isfinite().all()
+    # |cos| of (1, y) and (3, −4) is |3 − 4y| / 5√(1 + y²); at y = 0 its slope is −4/5.
+    assert effects.grad[0].tolist() == pytest.approx([0.0, -0.8 / 3])
 
 
 def test_info_nce_is_the_formula() -> None:

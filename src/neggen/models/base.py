@@ -112,6 +112,21 @@ class Recommender(ABC):
         with torch.no_grad():
             return self._score(users.to(self.config.device))
 
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """Return user ``[users, d]`` and item ``[items, d]`` vectors whose products are the scores.
+
+        None if the score is no such product.
+        """
+        return None
+
+    def item_factors(self) -> Tensor:
+        """Return what behaviour alone says of the items, ``[items, d]``.
+
+        Raises:
+            NegGenError: If the model has no such vectors.
+        """
+        raise NegGenError(f"A {self.name} model has no vectors of items.")
+
     def recommend(
         self, users: Sequence[str], k: int = 20, *, exclude_seen: bool = True
     ) -> pl.DataFrame:
@@ -250,6 +265,12 @@ def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:
         f"{name}/indptr": torch.from_numpy(matrix.indptr.astype(np.int64)),
         f"{name}/indices": torch.from_numpy(matrix.indices.astype(np.int32)),
     }
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors named ``prefix/…``, without that part of their names."""
+    start = f"{prefix}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
 def unpack_csr(name: str, tensors: Mapping[str, Tensor], columns: int) -> csr_matrix:

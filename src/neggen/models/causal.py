@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,26 +11,113 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neggen.data.vectors import ItemVectors
+from neggen.models.balance import CATALOG, Balance
 from neggen.training.loop import seeded
 
 
-class CausalModule(nn.Module):
-    """Turns encoded descriptions x⁺ and negatives x⁻ into the causal effect c of every item.
+class Effects(NamedTuple):
+    """What the causal module says of a batch of items."""
+
+    effects: Tensor
+    """c, the mean over completions, of unit length, ``[batch, d]``."""
+    counterfactuals: Tensor
+    """n of every completion, of unit length, ``[batch, completions, d]``."""
+    contexts: Tensor
+    """g(s), the mean over completions, ``[batch, d]``."""
+
+
+class EffectNetwork(nn.Module):
+    """Turns encoded descriptions x⁺ and negatives x⁻ into causal effects.
 
     For each item, with its modalities m (after NegGen, arXiv 2501.15183)::
 
         h± = mean over present m of  z_m + SelfAttention(z)_m,    z_m = W_m x±_m
         c  = g(h⁺ − ρ h⁻)    the factual item; what was intervened on stands out, context cancels
         n  = g(h⁻ − ρ h⁺)    the counterfactual: the same item with its key features changed
+        s  = (h⁺ + h⁻) / 2   the context that both share
 
-    both scaled to unit length. Attention runs over the modality axis, a missing modality is masked
-    out, and an item without any has c = n = 0.
+    with c and n scaled to unit length. Attention runs over the modality axis, a missing modality is
+    masked out, and an item without any has c = n = 0.
+
+    An item's own text, if it is one of the modalities, has no negative: it enters h⁺ only, and in
+    h⁻ it neither attends nor counts, so that nothing is subtracted from it. (The mean in h⁻ still
+    divides by the number of modalities in h⁺, so that the others cancel as ever.) An item with
+    nothing but its own text has n = 0.
+    """
+
+    opposed: Tensor
+
+    def __init__(self, balance: Balance, *, dim: int, heads: int, contrast: float) -> None:
+        """Make the layers, with random attention.
+
+        Args:
+            balance: how x⁺ and x⁻ are centered and scaled.
+            dim: width d of the effect.
+            heads: attention heads; must divide ``dim``.
+            contrast: ρ.
+        """
+        super().__init__()
+        self.balance = balance
+        self.contrast = contrast
+        modalities, width = balance.positive_mean.shape
+        opposed = torch.tensor([name != CATALOG for name in balance.modalities])  # [modalities]
+        self.register_buffer("opposed", opposed, persistent=False)
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.effect = nn.Linear(dim, dim, bias=False)
+        self.projections = nn.Parameter(torch.zeros(modalities, dim, width))  # W
+
+    def of(self, vectors: ItemVectors) -> Effects:
+        """Return the effects of described items, in the order of the vectors."""
+        parts = (*self.balance.apply(vectors), vectors.mask)
+        return self.compare(*(torch.from_numpy(part).to(self.opposed.device) for part in parts))
+
+    def compare(self, positive: Tensor, negative: Tensor, mask: Tensor) -> Effects:
+        """Return effects, counterfactuals and contexts of balanced vectors.
+
+        Args:
+            positive: x⁺, ``[batch, modalities, width]``.
+            negative: x⁻, ``[batch, completions, modalities, width]``.
+            mask: bool ``[batch, modalities]``, True where there is something to compare.
+        """
+        both = torch.cat([positive.unsqueeze(1), negative], dim=1)
+        opposed = (mask & self.opposed)[:, None].expand(-1, negative.shape[1], -1)
+        present = torch.cat([mask[:, None], opposed], dim=1)  # [batch, 1 + completions, modalities]
+        pooled = self._pool(both, present)  # [batch, 1 + completions, d]
+        factual, changed = pooled[:, :1], pooled[:, 1:]
+        effects = F.normalize(self.effect(factual - self.contrast * changed).mean(1), dim=-1)
+        counterfactuals = F.normalize(self.effect(changed - self.contrast * factual), dim=-1)
+        counterfactuals = counterfactuals * opposed.any(2, keepdim=True)
+        contexts = self.effect((factual.squeeze(1) + changed.mean(1)) / 2)
+        return Effects(effects, counterfactuals, contexts)
+
+    def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Attend over modalities and average: ``[batch, k, modalities, width] → [batch, k, d]``.
+
+        ``mask`` is ``[batch, k, modalities]``; the average is over what is present in any of the k.
+        """
+        batch, rows = vectors.shape[:2]
+        projected = torch.stack(
+            [F.linear(vectors[:, :, m], weight) for m, weight in enumerate(self.projections)], dim=2
+        ).flatten(0, 1)  # [batch * k, modalities, d]
+        present = mask.flatten(0, 1)  # [batch * k, modalities]
+        # The softmax over no modality is undefined: such a row attends, but has no weight below.
+        blocked = ~present & present.any(1, keepdim=True)
+        # Asking for the weights avoids the fused kernel, which is made for long sequences: over a
+        # handful of modalities it takes twice the time.
+        attended, _ = self.attention(projected, projected, projected, key_padding_mask=blocked)
+        weights = mask / mask.any(1, keepdim=True).sum(2, keepdim=True).clamp(min=1)
+        attended = (projected + attended).unflatten(0, (batch, rows))  # [batch, k, modalities, d]
+        pooled: Tensor = (attended * weights[..., None]).sum(2)
+        return pooled
+
+
+class CausalModule(EffectNetwork):
+    """The network for the items of one catalogue, at its start.
 
     Three choices make the untrained module a good content model already, so that training
-    starts from the geometry of the text encoder. x⁺ and x⁻ are centered, each by its own mean over
-    the catalogue: what all negatives share (a style, say) tells nothing about taste. Every
-    modality is scaled to the same mean energy, so that none drowns the other. And W_m starts at the
-    leading principal directions of x⁺ − ρx⁻, attention at zero, and g at the identity.
+    starts from the geometry of the text encoder. x⁺ and x⁻ are centered, and modalities scaled to
+    the same mean energy, so that none drowns the other (see :class:`Balance`). And W_m starts at
+    the leading principal directions of x⁺ − ρx⁻, attention at zero, and g at the identity.
     """
 
     positive: Tensor
@@ -47,80 +136,28 @@ class CausalModule(nn.Module):
             contrast: ρ.
             seed: seeds the attention's weights.
         """
-        super().__init__()
-        self.contrast = contrast
-        positive, negative = balanced(vectors, contrast)
+        balance = Balance.fit(vectors, contrast)
+        with seeded(seed):
+            super().__init__(balance, dim=dim, heads=heads, contrast=contrast)
+        positive, negative = balance.apply(vectors)
         self.register_buffer("positive", torch.from_numpy(positive), persistent=False)
         self.register_buffer("negative", torch.from_numpy(negative), persistent=False)
         self.register_buffer("mask", torch.from_numpy(vectors.mask), persistent=False)
-        modalities = positive.shape[1]
         contrasted = (positive - contrast * negative.mean(1))[vectors.mask]  # [records, width]
-        directions = _principal_directions(contrasted, dim)  # [dim, width]
-        with seeded(seed):
-            self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
-            self.effect = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.attention.out_proj.weight)
         nn.init.eye_(self.effect.weight)
-        self.projections = nn.Parameter(directions.repeat(modalities, 1, 1))  # W, [m, d, width]
+        with torch.no_grad():
+            self.projections.copy_(_principal_directions(contrasted, dim))  # the same for all m
 
-    def forward(self, items: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the causal effects ``[batch, d]`` and counterfactuals ``[batch, completions, d]``.
-
-        The effects are means over completions.
+    def forward(self, items: Tensor, keep: Tensor | None = None) -> Effects:
+        """Return effects, counterfactuals and contexts of items.
 
         Args:
             items: internal items, int64 ``[batch]``.
             keep: bool ``[batch, modalities]``; False leaves a modality of an item out.
         """
         mask = self.mask[items] if keep is None else self.mask[items] & keep
-        both = torch.cat([self.positive[items].unsqueeze(1), self.negative[items]], dim=1)
-        pooled = self._pool(both, mask)  # [batch, 1 + completions, d]
-        factual, changed = pooled[:, :1], pooled[:, 1:]
-        effects = F.normalize(self.effect(factual - self.contrast * changed).mean(1), dim=-1)
-        counterfactuals = F.normalize(self.effect(changed - self.contrast * factual), dim=-1)
-        return effects, counterfactuals
-
-    def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Attend over modalities and average: ``[batch, k, modalities, width] → [batch, k, d]``."""
-        batch, completions = vectors.shape[:2]
-        projected = torch.stack(
-            [F.linear(vectors[:, :, m], weight) for m, weight in enumerate(self.projections)], dim=2
-        ).flatten(0, 1)  # [batch * k, modalities, d]
-        present = mask.repeat_interleave(completions, dim=0)  # [batch * k, modalities]
-        # The softmax over no modality is undefined: such a row attends, but has no weight below.
-        blocked = ~present & present.any(1, keepdim=True)
-        # Asking for the weights avoids the fused kernel, which is made for long sequences: over a
-        # handful of modalities it takes twice the time.
-        attended, _ = self.attention(projected, projected, projected, key_padding_mask=blocked)
-        weights = present / present.sum(1, keepdim=True).clamp(min=1)  # [batch * k, modalities]
-        pooled: Tensor = ((projected + attended) * weights[..., None]).sum(1)  # [batch * k, d]
-        return pooled.view(batch, completions, -1)
-
-
-def balanced(
-    vectors: ItemVectors, contrast: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Center x⁺ and x⁻ over the items that have the modality, and give modalities equal energy.
-
-    Args:
-        vectors: the encoded descriptions and negatives.
-        contrast: ρ; the energy is that of x⁺ − ρ · mean x⁻.
-
-    Returns:
-        x⁺ ``[items, modalities, width]`` and x⁻ ``[items, completions, modalities, width]``.
-    """
-    positive, negative = vectors.positive.copy(), vectors.negative.copy()
-    for m in range(len(vectors.modalities)):
-        present = vectors.mask[:, m]
-        positive[present, m] -= positive[present, m].mean(0)
-        negative[present, :, m] -= negative[present, :, m].mean((0, 1))
-        difference = positive[present, m] - contrast * negative[present, :, m].mean(1)
-        scale = np.sqrt(np.square(difference).sum(1).mean())
-        positive[:, m] /= max(scale, 1e-6)
-        negative[:, :, m] /= max(scale, 1e-6)
-    positive[~vectors.mask] = 0
-    negative.transpose(0, 2, 1, 3)[~vectors.mask] = 0
-    return positive, negative
+        return self.compare(self.positive[items], self.negative[items], mask)
 
 
 def _principal_directions(rows: NDArray[np.float32], count: int) -> Tensor:

@@ -11,7 +11,10 @@ from neggen.config import EASEConfig
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+from neggen.training.loop import seeded
 
+FACTORS = 64
+"""Singular directions of the weights that stand for the items, at most."""
 LARGEST_CATALOG = 20_000
 """Items up to which the dense inverse is reasonable: 1.6 GB a matrix in float32."""
 
@@ -50,6 +53,17 @@ class EASE(Recommender):
     def _score(self, users: Tensor) -> Tensor:
         rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())  # [batch, items]
         return rows.to(self.weights.device) @ self.weights
+
+    def item_factors(self) -> Tensor:
+        """Return V√Σ of the leading singular directions of B ≈ UΣVᵀ, ``[items, at most 64]``.
+
+        A user's scores are then those of x_u U√Σ, as if V√Σ were embeddings.
+        """
+        weights = self.weights.cpu()  # whose random numbers are the same everywhere
+        with seeded(0):
+            _, sigma, right = torch.svd_lowrank(weights, min(2 * FACTORS, len(weights)), niter=4)
+        factors = right * sigma.sqrt()  # [items, at most 128], of which the last are inexact
+        return factors[:, :FACTORS].to(self.weights.device)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights, **pack_csr("train", self.train)}

@@ -1,4 +1,4 @@
-"""Recommenders whose score is a dot product, trained by gradient."""
+"""Recommenders trained by gradient, and those whose score is a dot product."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from torch import Tensor
 from neggen.config import TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender
-from neggen.training.loop import Factors, train
+from neggen.training.loop import Factors, Trainable, train
 
 
-class FactorModel(Recommender):
-    """Scores by the dot product of a user and an item embedding.
-
-    A subclass makes a module and hands it to ``_learn``; what is saved are its final embeddings.
-    """
+class GradientModel(Recommender):
+    """A recommender whose module the training loop trains."""
 
     config: TrainConfig
-    user_embeddings: Tensor  # [users, d]
-    item_embeddings: Tensor  # [items, d]
 
-    def _learn(
-        self, module: Factors, data: Dataset, context: FitContext, depends_on: str = ""
+    def _train(
+        self, module: Trainable, data: Dataset, context: FitContext, depends_on: str = ""
     ) -> None:
-        """Train a module and keep its best embeddings.
+        """Train a module and leave it with its best weights.
 
         Args:
             module: what to train.
@@ -44,8 +39,34 @@ class FactorModel(Recommender):
             on_epoch=context.reporter(self.name),
         )
         self.history[self.name] = state.history
+
+
+class FactorModel(GradientModel):
+    """Scores by the dot product of a user and an item embedding.
+
+    A subclass makes a module and hands it to ``_learn``; what is saved are its final embeddings.
+    """
+
+    user_embeddings: Tensor  # [users, d]
+    item_embeddings: Tensor  # [items, d]
+
+    def _learn(
+        self, module: Factors, data: Dataset, context: FitContext, depends_on: str = ""
+    ) -> None:
+        """Train a module, see :meth:`_train`, and keep its best embeddings."""
+        self._train(module, data, context, depends_on)
         with torch.no_grad():
-            self.user_embeddings, self.item_embeddings = module.embeddings()
+            users, items = module.embeddings()
+        # Detached, since a slice of a parameter wants gradients whatever the context.
+        self.user_embeddings, self.item_embeddings = users.detach(), items.detach()
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return the user and the item embeddings."""
+        return self.user_embeddings, self.item_embeddings
+
+    def item_factors(self) -> Tensor:
+        """Return the item embeddings."""
+        return self.item_embeddings
 
     def _score(self, users: Tensor) -> Tensor:
         return self.user_embeddings[users] @ self.item_embeddings.T  # [batch, items]

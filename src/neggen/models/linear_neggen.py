@@ -8,8 +8,8 @@ from torch import Tensor
 
 from neggen.config import LinearNegGenConfig
 from neggen.data.dataset import Dataset
+from neggen.models.balance import Balance
 from neggen.models.base import FitContext
-from neggen.models.causal import balanced
 from neggen.models.described import described
 from neggen.models.ease import EASE
 
@@ -38,7 +38,7 @@ class LinearNegGen(EASE):
     def _gram(self, data: Dataset) -> Tensor:
         assert data.vectors is not None  # `_fit` saw to it
         rho = self.config.contrast
-        positive, negative = balanced(data.vectors, rho)
+        positive, negative = Balance.fit(data.vectors, rho).apply(data.vectors)
         effects = torch.from_numpy(positive - rho * negative.mean(1)).flatten(1)  # [items, m * d]
         content = F.normalize(effects, dim=1).to(self.config.device)
         together = super()._gram(data).to(self.config.device)

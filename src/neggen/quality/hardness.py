@@ -11,7 +11,6 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.models.factors import FactorModel
 from neggen.negatives.uniform import UniformSampler
 from neggen.quality.neighbours import Neighbours
 
@@ -43,7 +42,7 @@ class Hardness:
 
 
 def measure_hardness(
-    model: FactorModel, data: Dataset, neighbours: Neighbours, seed: int
+    factors: tuple[Tensor, Tensor], data: Dataset, neighbours: Neighbours, seed: int
 ) -> Hardness:
     """Score negatives of every kind for the same (user, positive item) pairs of the training part.
 
@@ -57,11 +56,17 @@ def measure_hardness(
     mixing of MixGCF, Huang et al. 2021, on the final embeddings, which are all that a saved model
     has, instead of one a layer).
 
+    Args:
+        factors: the model's user ``[users, d]`` and item ``[items, d]`` embeddings.
+        data: the split data it was trained on.
+        neighbours: real items near descriptions and negatives.
+        seed: seeds what is drawn.
+
     Raises:
         NegGenError: If a user has used every item, so that nothing can be sampled.
     """
     generator = torch.Generator().manual_seed(seed)
-    users_of, items_of = model.user_embeddings.cpu(), model.item_embeddings.cpu()
+    users_of, items_of = (each.cpu() for each in factors)
     entries = data.train.tocoo()
     drawn = torch.randperm(entries.nnz, generator=generator)[:INTERACTIONS].numpy()
     users = torch.from_numpy(entries.row[drawn].astype(np.int64))

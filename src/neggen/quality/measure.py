@@ -14,7 +14,6 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import is_labeled, load_dataset
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.models.factors import FactorModel
 from neggen.negatives.false_negatives import Margins, false_negatives
 from neggen.quality.hardness import Hardness, measure_hardness
 from neggen.quality.neighbours import K, nearest_items
@@ -86,8 +85,8 @@ def measure_quality(
     if run is not None:
         tell(f"Scoring with {run.folder.name}")
         model = run.load_model()
-        if isinstance(model, FactorModel):
-            hardness = measure_hardness(model, data, neighbours, seed)
+        if (factors := model.factors()) is not None:
+            hardness = measure_hardness(factors, data, neighbours, seed)
         diversity = diversity_figures(model, data, vectors)
     table = items_table(
         data, records, vectors, cosines, neighbours, preference, lift, false, hardness

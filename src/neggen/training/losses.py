@@ -26,6 +26,16 @@ def embedding_regularization(*embeddings: Tensor) -> Tensor:
     return sum((e.square().sum() for e in embeddings), torch.zeros(())) / (2 * len(embeddings[0]))
 
 
+def separation(effects: Tensor, contexts: Tensor) -> Tensor:
+    """How much effects point the way of their contexts: mean of |cos(c, s)|.
+
+    Args:
+        effects: c, ``[batch, d]``.
+        contexts: s, ``[batch, d]``.
+    """
+    return F.cosine_similarity(effects, contexts, dim=-1).abs().mean()
+
+
 def info_nce(
     anchors: Tensor,
     positives: Tensor,

@@ -1,0 +1,113 @@
+"""Vectors of all modalities, made comparable: centered, and of equal energy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neggen.data.vectors import ItemVectors
+from neggen.errors import NegGenError
+
+CATALOG = "catalog"
+"""The modality that an item's own text is: it has a description, but no negative."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What centers x⁺ and x⁻ and gives every modality the same mean energy.
+
+    x⁺ and x⁻ are each centered by their own mean over the catalogue, since what all negatives share
+    (a style, say) tells nothing about taste. It is kept so that items described later are measured
+    by the same rule.
+
+    Attributes:
+        modalities: names in the order of the modality axis.
+        positive_mean: mean of x⁺ over the items that have the modality, ``[modalities, width]``.
+        negative_mean: mean of x⁻ over these items and completions, ``[modalities, width]``.
+        scale: root mean energy of the centered x⁺ − ρ · mean x⁻, ``[modalities]``.
+    """
+
+    modalities: tuple[str, ...]
+    positive_mean: NDArray[np.float32]
+    negative_mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, vectors: ItemVectors, contrast: float) -> Self:
+        """Measure encoded descriptions and negatives; ``contrast`` is ρ."""
+        count, width = vectors.positive.shape[1:]
+        means = np.zeros((2, count, width), dtype=np.float32)
+        scale = np.ones(count, dtype=np.float32)
+        for m in range(count):
+            present = vectors.mask[:, m]
+            if not present.any():
+                continue
+            positive, negative = vectors.positive[present, m], vectors.negative[present, :, m]
+            means[:, m] = positive.mean(0), negative.mean((0, 1))
+            difference = positive - means[0, m] - contrast * (negative - means[1, m]).mean(1)
+            scale[m] = max(np.sqrt(np.square(difference).sum(1).mean()), 1e-6)
+        return cls(vectors.modalities, means[0], means[1], scale)
+
+    def apply(self, vectors: ItemVectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Center and scale vectors; those of missing modalities become zero.
+
+        Returns:
+            x⁺ ``[items, modalities, width]`` and x⁻ ``[items, completions, modalities, width]``.
+
+        Raises:
+            NegGenError: If the vectors have other modalities, or another width.
+        """
+        width = vectors.positive.shape[2]
+        if vectors.modalities != self.modalities or width != self.positive_mean.shape[1]:
+            raise NegGenError(
+                f"The model knows the modalities {', '.join(self.modalities)} by vectors of width "
+                f"{self.positive_mean.shape[1]}, but these are {', '.join(vectors.modalities)} of "
+                f"width {width}; describe and encode items as it was done for training."
+            )
+        scale = self.scale[:, None]
+        positive = (vectors.positive - self.positive_mean) / scale
+        negative = (vectors.negative - self.negative_mean) / scale
+        positive[~vectors.mask] = 0
+        negative.transpose(0, 2, 1, 3)[~vectors.mask] = 0
+        return positive, negative
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything as tensors, by name."""
+        names = np.frombuffer(json.dumps(self.modalities).encode(), dtype=np.uint8)
+        arrays = {name: value for name, value in vars(self).items() if name != "modalities"}
+        return {
+            name: torch.tensor(array) for name, array in {**arrays, "modalities": names}.items()
+        }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Take back what :meth:`tensors` returned."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        names = json.loads(arrays.pop("modalities").tobytes())
+        return cls(tuple(names), **arrays)
+
+
+def with_catalog(vectors: ItemVectors) -> ItemVectors:
+    """Make the items' own texts one more modality, :data:`CATALOG`, with negatives of zero.
+
+    Items without a text lack the modality.
+    """
+    text = vectors.text
+    if text is None:
+        text = np.zeros_like(vectors.positive[:, 0])
+    none = np.zeros_like(vectors.negative[:, :, :1])
+    return replace(
+        vectors,
+        modalities=(*vectors.modalities, CATALOG),
+        positive=np.concatenate([vectors.positive, text[:, None]], axis=1),
+        negative=np.concatenate([vectors.negative, none], axis=2),
+        mask=np.concatenate([vectors.mask, text.any(1, keepdims=True)], axis=1),
+        text=None,
+    )

@@ -1,0 +1,231 @@
+"""Phase 3 of NegGen: what is learned on top of a base recommender."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neggen.config import NegGenConfig
+from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
+from neggen.evaluation.ranking import Scorer, users_at_once
+from neggen.models.balance import with_catalog
+from neggen.models.base import Recommender
+from neggen.models.causal import CausalModule, Effects
+from neggen.models.history import History
+from neggen.training.loop import Batch, Measure, Trainable, dot_scorer, seeded
+from neggen.training.losses import info_nce, separation
+
+ALIGNED = 512
+"""Rows of a batch that L_align looks at, since its cost is quadratic in them."""
+SPREAD_USERS = 4096
+"""Users whose scores tell how far scores spread, at most."""
+KEPT_SCORES = 1 << 26
+"""Base scores kept from one candidate for λ to the next: 64M floats, 256 MB."""
+
+
+class NegGenModule(Trainable):
+    """Phase 3: learns the causal effects c_i while the base recommender stays as it is.
+
+    A user's causal profile is what the items of their history have in common::
+
+        p_u  = mean of c_j over the training items j of u
+        ŷ_ui = base_ui + λ p_u · c_i
+
+    In training, the item to be predicted is left out of the profile, and a sample of the history
+    stands for all of it. With the sampled real negative j of a pair (u, i)::
+
+        L       = L_bpr + β L_cf + α L_align + γ L_sep
+        L_bpr   = −log σ(s (p_u · c_i − p_u · c_j))
+        L_cf    = −log σ(s (p_u · c_i − p_u · n_i))       the changed item should lose
+        L_align = InfoNCE(anchor A e_i, positive c_i, negatives n_i and in-batch c_j, cosine / τ)
+        L_sep   = |cos(c_i, g(s_i))|                      the effect should not follow the context
+
+    where s is a learned scale, A a learned map, and e_i the base's vectors of items. λ is chosen on
+    validation from a list that contains 0, the base alone, so the result never validates worse than
+    the base. Candidates for λ are in units of the spread of base scores over that of causal scores.
+
+    With ``score="embedding"``, the base's e_u stands in the place of p_u, as published, and
+    candidates for λ are taken as they are. The profile is the default since it starts in the space
+    of the texts, where it is a good content model untrained; e_u and c_i first have to meet.
+    """
+
+    effect_weight: Tensor
+
+    def __init__(self, data: Dataset, base: Recommender, config: NegGenConfig) -> None:
+        """Prepare phase 3 on a fitted base and described data.
+
+        Raises:
+            NegGenError: If the base lacks the vectors of items or users that this needs.
+        """
+        super().__init__()
+        assert data.vectors is not None
+        device = config.device
+        self.config = config
+        self.base_scores: Scorer = lambda users: base.score_index(users).to(device)
+        self.content_hash = _hash(data.vectors.content_hash, base)
+        text = config.use_text and data.vectors.text is not None
+        self.causal = CausalModule(
+            with_catalog(data.vectors) if text else data.vectors,
+            dim=config.dim,
+            heads=config.heads,
+            contrast=config.contrast,
+            seed=config.seed,
+        )
+        base_items = base.item_factors()
+        with seeded(config.seed):
+            self.align = nn.Linear(base_items.shape[1], config.dim, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.register_buffer("effect_weight", torch.tensor(0.0))
+        self.to(device)
+        self.base_items = base_items.to(device)
+        self.base_users: Tensor | None = None
+        if config.score == "embedding":
+            factors = base.factors()
+            check_width(base.name, None if factors is None else factors[0].shape[1], config.dim)
+            self.base_users = None if factors is None else factors[0].to(device)
+        self.history = History(data.train, device)
+        self.all_items = torch.arange(data.shape[1], device=device)
+        count = min(data.shape[0], SPREAD_USERS, users_at_once(data.shape[1]))
+        self.some_users = torch.linspace(0, data.shape[0] - 1, count, device=device).long()
+        self.base_spread = _spread(self.base_scores(self.some_users))
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return L_bpr + β L_cf + α L_align + γ L_sep of a batch."""
+        wanted = torch.stack([batch.positives, batch.negatives], dim=1)  # [batch, 2]
+        if self.base_users is None:
+            sample = self.history.sample(batch.users, generator)  # [batch, sample]
+            wanted = torch.cat([wanted, sample], dim=1)  # [batch, 2 + sample]
+        effects, counterfactuals, contexts = self._of(wanted, generator)
+        positives, negatives, used = torch.split(effects, [1, 1, wanted.shape[1] - 2], dim=1)
+        positives, negatives = positives.squeeze(1), negatives.squeeze(1)  # [batch, d]
+        if self.base_users is None:
+            others = wanted[:, 2:] != batch.positives[:, None]
+            weights = others / others.sum(1, keepdim=True).clamp(min=1)  # [batch, sample]
+            profiles = (used * weights[..., None]).sum(1)  # [batch, d]
+        else:
+            profiles = self.base_users[batch.users]
+        profiles = profiles * self.log_scale.exp()
+
+        margin = (profiles * (positives - negatives)).sum(1)
+        total = F.softplus(-margin).mean()
+        if self.config.beta:
+            contrast = positives[:, None] - counterfactuals  # [batch, completions, d]
+            change = torch.einsum("bd,bkd->bk", profiles, contrast)
+            total = total + self.config.beta * F.softplus(-change).mean()
+        if self.config.alpha:
+            few = slice(0, ALIGNED)  # every row is contrasted with every other
+            items = batch.positives[few]
+            anchors = self.align(self.base_items[items])  # [few, d]
+            total = total + self.config.alpha * info_nce(
+                anchors, positives[few], counterfactuals[few], self.config.tau, items
+            )
+        if self.config.gamma:
+            total = total + self.config.gamma * separation(positives, contexts)
+        return total
+
+    def _of(self, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return effects of the wanted items, counterfactuals and contexts of the first column.
+
+        Shapes: ``[batch, n]`` to ``[batch, n, d]``, ``[batch, completions, d]``, ``[batch, d]``.
+        Where the batch asks for more items than the catalogue has, each item is computed once.
+        """
+        shared = wanted.numel() > len(self.all_items)
+        items = self.all_items if shared else wanted.flatten()
+        keep = None
+        if self.config.modality_dropout:
+            shape = (len(items), self.causal.mask.shape[1])
+            chance = torch.rand(shape, generator=generator, device=items.device)
+            keep = chance >= self.config.modality_dropout
+        found: Effects = self.causal(items, keep)
+        effects, counterfactuals, contexts = found
+        if shared:
+            # Unlike that of indexing, the backward of F.embedding adds up in a fixed order on CPU.
+            first = wanted[:, 0]
+            changed = F.embedding(first, counterfactuals.flatten(1))
+            changed = changed.view(-1, *counterfactuals.shape[1:])
+            return F.embedding(wanted, effects), changed, F.embedding(first, contexts)
+        shaped = [each.view(*wanted.shape, *each.shape[1:]) for each in found]
+        return shaped[0], shaped[1][:, 0], shaped[2][:, 0]
+
+    def learned(self) -> tuple[Tensor, Effects]:
+        """Return p_u (or e_u), not times λ yet, ``[users, d]``, and what is said of all items."""
+        found: Effects = self.causal(self.all_items)
+        if self.base_users is None:
+            return self.history.mean(found.effects), found
+        return self.base_users, found
+
+    def scorer(self) -> Scorer:
+        """Return the scorer of ŷ under the chosen λ."""
+        tastes, found = self.learned()
+        return _sum(self.base_scores, dot_scorer(self.effect_weight * tastes, found.effects))
+
+    def validate(self, measure: Measure) -> dict[str, float]:
+        """Measure every candidate for λ and keep the best one."""
+        tastes, found = self.learned()
+        unit = torch.ones_like(self.base_spread)
+        if self.base_users is None:
+            unit = self.base_spread / _spread(tastes[self.some_users] @ found.effects.T)
+        base = _Kept(self.base_scores)
+        best: dict[str, float] = {}
+        for candidate in self.config.effect_weights:
+            weight = candidate * unit
+            figures = measure(_sum(base, dot_scorer(weight * tastes, found.effects)))
+            if not best or figures[self.config.metric] > best[self.config.metric]:
+                best = figures
+                self.effect_weight.copy_(weight)
+        return best
+
+
+class _Kept:
+    """The scores of a scorer that is asked about the same users again, while there is room."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._kept: dict[bytes, Tensor] = {}
+        self._room = KEPT_SCORES
+
+    def __call__(self, users: Tensor) -> Tensor:
+        key = users.cpu().numpy().tobytes()
+        if key in self._kept:
+            return self._kept[key]
+        scores = self._scorer(users)  # [batch, items]
+        if scores.numel() <= self._room:
+            self._kept[key] = scores
+            self._room -= scores.numel()
+        return scores
+
+
+def _sum(one: Scorer, other: Scorer) -> Scorer:
+    return lambda users: one(users) + other(users)
+
+
+def _spread(scores: Tensor) -> Tensor:
+    """Return the root mean square deviation of scores ``[users, items]`` from a user's mean."""
+    return scores.var(1, correction=0).mean().clamp(min=1e-12).sqrt()
+
+
+def check_width(name: str, width: int | None, dim: int) -> None:
+    """Check that ``score="embedding"`` can multiply the base's embeddings with effects.
+
+    Raises:
+        NegGenError: If the base called ``name`` has no embeddings, or of another width.
+    """
+    if width != dim:
+        theirs = f"those of {name} are {width} wide" if width else f"{name} has none"
+        raise NegGenError(
+            f"score = 'embedding' needs a base with embeddings as wide as the effects, dim = "
+            f"{dim}, but {theirs}; set dim and base.dim alike, or take score = 'profile'."
+        )
+
+
+def _hash(vectors_hash: str, base: Recommender) -> str:
+    """Identify what phase 3 starts from: the vectors and the fitted base."""
+    digest = hashlib.sha256(f"{vectors_hash} {base.name}".encode())
+    for name, tensor in sorted(base._tensors().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
