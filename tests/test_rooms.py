@@ -21,6 +21,7 @@ ROOMS = [
     ("models",),
     ("recipe", "runs"),
     ("quality",),
+    ("comparison",),
     ("studio",),
     ("cli",),
 ]

@@ -20,7 +20,8 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "scipy", "polars", "o
 
 def test_every_arrow_has_a_command() -> None:
     stages = ["import", "generate", "encode", "train", "evaluate", "recommend", "report"]
-    assert sorted([*stages, "journal", "quality", "demo", "doctor"]) == COMMANDS
+    others = ["explain", "journal", "quality", "compare", "tune", "demo", "doctor"]
+    assert sorted([*stages, *others]) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

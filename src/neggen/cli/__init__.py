@@ -9,7 +9,17 @@ import sys
 
 import typer
 
-from neggen.cli import catalogue, demo, doctor, generation, journal, learning, quality
+from neggen.cli import (
+    catalogue,
+    compare,
+    demo,
+    doctor,
+    explain,
+    generation,
+    journal,
+    learning,
+    quality,
+)
 from neggen.cli.output import fail, say
 from neggen.errors import NegGenError
 
@@ -31,7 +41,10 @@ app.command("journal")(journal.journal)
 app.command("encode")(catalogue.encode)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
+app.command("compare")(compare.compare)
+app.command("tune")(compare.tune)
 app.command("recommend")(learning.recommend)
+app.command("explain")(explain.explain)
 app.command("report")(demo.report)
 app.command("quality")(quality.quality)
 app.command("doctor")(doctor.doctor)

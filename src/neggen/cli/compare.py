@@ -1,0 +1,188 @@
+"""Commands that compare and tune models by one fair protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
+from neggen.cli.learning import SplitName
+from neggen.cli.output import console, print_json, print_table, say
+from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    from neggen.comparison.run import Tell
+
+WIDE = 150
+"""Columns of the terminal from which on the whole table is shown."""
+SplitOption = Annotated[
+    SplitName | None,
+    typer.Option(help="Default: given where the source has labels, else random."),
+]
+
+
+def compare(
+    workspace: WorkspaceArgument,
+    study: Annotated[
+        Path | None, typer.Argument(help="A study file, such as recipes/study.toml.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Instead of a file: models, such as ease,lightgcn,neggen.")
+    ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Instead of a file: what each part of NegGen is worth.")
+    ] = False,
+    split: SplitOption = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=0, help="Trials of every row on validation; 0 for none.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="What is tuned and tested: ndcg@20.")] = None,
+    part: Annotated[str | None, typer.Option(help="test, or a further test set.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The row that others are compared with.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the folder in W/studies.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that fit at once.")] = 1,
+    device: DeviceOption = "cpu",
+    markdown: Annotated[Path | None, typer.Option(help="Also write the table here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare models on the same splits and seeds, with the same budget and tests of significance.
+
+    The options override what the study file says. Settings are chosen on validation alone. What is
+    finished is kept: the same command goes on after an interruption.
+    """
+    from neggen.comparison.run import run_study
+    from neggen.comparison.space import packaged
+    from neggen.comparison.study import Study, slug
+    from neggen.comparison.writing import about, table
+    from neggen.comparison.writing import markdown as as_markdown
+    from neggen.workspace import Workspace, write_text
+
+    place = Workspace.open(workspace)
+    if [study is not None, models is not None, ablate].count(True) != 1:
+        raise NegGenError("Give one of a study file, --models and --ablate.")
+    given = {
+        "split": split and split.value,
+        "seeds": seeds,
+        "budget": budget,
+        "metric": metric,
+        "part": part,
+        "reference": reference,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if models is not None:
+        wanted, usual = Study.parse({**_of_models(models), **changes}), slug(models)
+    else:
+        path = packaged("ablations.toml") if study is None else study
+        wanted, usual = Study.read(path, **changes), slug(path.stem)
+    with _progress() as tell:
+        results = run_study(place, wanted, name or usual, device=device, jobs=jobs, tell=tell)
+    if markdown is not None:
+        write_text(markdown, as_markdown(results))
+    if as_json:
+        print_json(results)
+        return
+    columns, cells = table(results, wide=Console().width >= WIDE)
+    print_table(columns, cells, title=results["title"])
+    say(about(results))
+    say(f"Tables, plots and the figures of every user: {place.path / 'studies' / (name or usual)}")
+
+
+def tune(
+    workspace: WorkspaceArgument,
+    model: Annotated[str, typer.Argument(help="The model, such as ease.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many, at most.")] = 20,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting that is kept, such as dim=32. Repeatable."),
+    ] = None,
+    split: SplitOption = None,
+    metric: Annotated[str, typer.Option(help="What is maximized on validation.")] = "ndcg@20",
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Choose a model's settings on the validation part of seed 0; an interrupted search goes on."""
+    import json
+    from dataclasses import asdict
+
+    from neggen.comparison.study import Study
+    from neggen.comparison.tuning import tune as run
+    from neggen.config import parse_overrides
+    from neggen.data.store import is_labeled
+    from neggen.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    values: dict[str, Any] = {
+        "metric": metric,
+        "budget": trials,
+        "rows": {model: {"model": model, "settings": parse_overrides(settings or [])}},
+    }
+    study = Study.parse({**values, "split": split and split.value})
+    study = study.on(labeled=is_labeled(place))
+    if not study.space(model):
+        raise NegGenError(f"{model} has nothing to tune.")
+    path = place.path / "studies" / f"tune-{model}" / "trials.db"
+    with _progress() as tell:
+        found = run(
+            place,
+            study,
+            model,
+            study.settings(model),
+            path,
+            device=device,
+            on_trial=lambda done, total: tell(f"Tuning {model}", done, total),
+        )
+    if as_json:
+        print_json(asdict(found))
+        return
+    title = f"{model}: valid {metric} {found.value:.4f} after {found.trials} trials"
+    rows = [
+        [
+            key,
+            json.dumps(found.params[key]) if key in found.params else "default",
+            f"{found.importance[key]:.2f}" if key in found.importance else "–",
+        ]
+        for key in study.space(model)
+    ]
+    print_table(["setting", "best", "importance"], rows, title=title)
+    changes = " ".join(f"--set {key}={json.dumps(value)}" for key, value in found.params.items())
+    say(f"{found.seconds:.0f} s. Next: neggen train {workspace} --model {model} {changes}")
+
+
+def _of_models(names: str) -> dict[str, Any]:
+    rows: dict[str, dict[str, str]] = {
+        model: {"model": model} for name in names.split(",") if (model := name.strip())
+    }
+    if {"lightgcn", "neggen"} <= set(rows):
+        rows["neggen"]["base"] = "lightgcn"
+    return {"title": ", ".join(rows), "rows": rows}
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Show one bar a kind of work; yields the function that tells how it goes on."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield tell

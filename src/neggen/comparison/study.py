@@ -1,0 +1,264 @@
+"""A study: which rows are compared, on what, and with how much tuning, as one TOML file.
+
+::
+
+    title = "Office, warm"
+    split = "random"
+    seeds = 5
+    metric = "ndcg@20"
+    reference = "neggen"
+    budget = 20
+
+    [rows.ease]
+    model = "ease"
+    [rows.ease.search]
+    regularization = {low = 10, high = 2000, log = true}
+
+    [rows.neggen]
+    model = "neggen"
+    base = "lightgcn"
+
+    [rows."neggen, placebo"]
+    model = "neggen"
+    negatives = "shuffled"
+    same_search_as = "neggen"
+
+    [sweeps.contrast]
+    row = "neggen"
+    values = [0, 0.5, 1]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from neggen.comparison.space import (
+    Space,
+    build,
+    default_spaces,
+    read_space,
+    samples,
+    with_settings,
+)
+from neggen.config import Config, SplitConfig, SplitKind, merged
+from neggen.errors import NegGenError, nearest
+from neggen.models import model_class
+from neggen.workspace import read_toml
+
+Negatives = Literal[
+    "generated", "shuffled", "none", "other-item", "random-slots", "catalog-generator"
+]
+"""Which negatives a row learns from; see :mod:`neggen.comparison.variants`."""
+METRIC = r"^(recall|ndcg|precision|map|mrr|hit)@(5|10|20|50)$"
+
+
+class Row(Config):
+    """A model with its settings, or a variant of one: a row of the table."""
+
+    model: str
+    """A key of :data:`neggen.models.MODELS`."""
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    """Changes to the model's default settings, which tuning starts from."""
+    search: Mapping[str, Space] | None = None
+    """Where tuning looks, by setting such as ``base.layers``; None takes the usual space of the
+    model, an empty table has nothing to tune."""
+    same_search_as: str | None = None
+    """Another row of the same model whose tuning, settings and base this one takes over, so that it
+    differs in what it says itself."""
+    base: str | None = None
+    """Another row whose model and chosen settings NegGen starts from."""
+    negatives: Negatives = "generated"
+    """Which negatives it learns from."""
+    modality: Literal["image", "text"] | None = None
+    """The only modality it sees; None for all. Where the workspace has one, the row is left out."""
+
+
+class Sweep(Config):
+    """A row trained with one setting at several values, everything else as chosen for the row."""
+
+    row: str
+    """The row."""
+    values: tuple[Any, ...] = Field(min_length=2)
+    """The values, in order."""
+    setting: str | None = None
+    """The setting, such as ``base.layers``; None for the name of the sweep."""
+    seeds: int | None = Field(None, ge=1)
+    """How many seeds; None for as many as the study has."""
+
+
+class Study(Config):
+    """Everything that decides a comparison on a workspace."""
+
+    title: str = "Comparison"
+    """Heads the table."""
+    split: SplitKind | None = None
+    """How interactions are divided; None takes the source's labels where it has some, else random
+    parts."""
+    seeds: int = Field(3, ge=1)
+    """How many; seed s draws split s, where splits are drawn, and trains with seed s."""
+    metric: str = Field("ndcg@20", pattern=METRIC)
+    """What tuning maximizes on validation, and what is tested for significance on the test part."""
+    part: str = "test"
+    """The part the table is about: ``test`` or the name of a further test set."""
+    reference: str | None = None
+    """The row that every other is compared with; None for the last one."""
+    budget: int = Field(0, ge=0)
+    """Trials of every row on the validation part of seed 0; 0 keeps the defaults."""
+    rows: Mapping[str, Row] = Field(min_length=1)
+    """The rows of the table by name, in order."""
+    sweeps: Mapping[str, Sweep] = Field(default_factory=dict)
+    """The sweeps by name."""
+
+    @classmethod
+    def read(cls, path: Path, **changes: Any) -> Self:
+        """Read a study file, with changes to what it says of itself, such as ``seeds=5``.
+
+        Raises:
+            NegGenError: If the file is missing, not TOML, or says something that cannot be.
+        """
+        try:
+            return cls.parse({**read_toml(path), **changes})
+        except NegGenError as error:
+            raise NegGenError(f"The study {path} cannot be used: {error}") from None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Build a study from plain values, such as a TOML document.
+
+        Raises:
+            NegGenError: If it says something that cannot be.
+        """
+        values = dict(values)
+        rows, sweeps = _table(values, "rows"), _table(values, "sweeps")
+        values["rows"] = {name: _row(name, row) for name, row in rows.items()}
+        values["sweeps"] = {
+            name: build(f"sweeps.{name}", Sweep, sweep) for name, sweep in sweeps.items()
+        }
+        study = cls.build(values)
+        study._check()
+        return study
+
+    def on(self, *, labeled: bool) -> Self:
+        """Return the study with its split settled, ``labeled`` saying whether the data have one."""
+        return self.model_copy(update={"split": self.split or ("given" if labeled else "random")})
+
+    @property
+    def reference_row(self) -> str:
+        """The name of the row that every other is compared with."""
+        return self.reference or list(self.rows)[-1]
+
+    def split_config(self, seed: int) -> SplitConfig:
+        """Return the split of a seed; a split that is not drawn is the same for all."""
+        kind = self.split or "random"
+        return SplitConfig(kind=kind, seed=seed if kind in ("random", "cold-items") else 0)
+
+    def tuned_row(self, name: str) -> str:
+        """Return the row whose trials decide the settings of a row: itself unless it says else."""
+        return self.rows[name].same_search_as or name
+
+    def space(self, name: str) -> Mapping[str, Space]:
+        """Return where the tuning of a row looks."""
+        row = self.rows[name]
+        return default_spaces().get(row.model, {}) if row.search is None else row.search
+
+    def settings(
+        self, name: str, chosen: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        """Return the settings of a row.
+
+        Args:
+            name: the row.
+            chosen: what tuning chose by row that was tuned, by dotted name; None before tuning.
+        """
+        row, chosen = self.rows[name], chosen or {}
+        found: dict[str, Any] = {}
+        if row.same_search_as is not None:
+            found = self.settings(row.same_search_as, chosen)
+        if row.base is not None:
+            base = {"backbone": self.rows[row.base].model, "base": self.settings(row.base, chosen)}
+            found = {**found, **base}
+        return with_settings(merged(found, row.settings), chosen.get(name, {}))
+
+    def _check(self) -> None:
+        for name, row in self.rows.items():
+            if "seed" in row.settings:
+                raise NegGenError(f"rows.{name} sets a seed, which the seeds of the study decide.")
+            if row.same_search_as is not None and row.search is not None:
+                raise NegGenError(f"rows.{name} has both search and same_search_as; give one.")
+            for key in ("same_search_as", "base"):
+                if (other := getattr(row, key)) is None:
+                    continue
+                self._known(other, f"rows.{name}.{key}")
+                if getattr(self.rows[other], key) is not None or other == name:
+                    raise NegGenError(
+                        f"rows.{name}.{key} = '{other}' must name a row that has no {key} itself."
+                    )
+            if row.base is not None and (row.model != "neggen" or "base" in row.settings):
+                raise NegGenError(
+                    f"rows.{name} has a base, which only a neggen row can have that has no "
+                    "settings.base beside it."
+                )
+            if (other := row.same_search_as) and self.rows[other].model != row.model:
+                raise NegGenError(
+                    f"rows.{name}.same_search_as = '{other}' must name a row of the same model."
+                )
+        if self.reference is not None:
+            self._known(self.reference, "reference")
+        for name, sweep in self.sweeps.items():
+            self._known(sweep.row, f"sweeps.{name}.row")
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        """See that every setting that will be asked for exists, before anything is trained."""
+        for name, row in self.rows.items():
+            settings = self.settings(name)
+            _try_settings(f"rows.{name}", row.model, settings)
+            space = {} if row.same_search_as else self.space(name)
+            for key, values in space.items():
+                for value in samples(values):
+                    changed = with_settings(settings, {key: value})
+                    _try_settings(f"rows.{name}.search", row.model, changed)
+        for name, sweep in self.sweeps.items():
+            for value in sweep.values:
+                changed = with_settings(self.settings(sweep.row), {sweep.setting or name: value})
+                _try_settings(f"sweeps.{name}", self.rows[sweep.row].model, changed)
+
+    def _known(self, row: str, where: str) -> None:
+        if row not in self.rows:
+            hint = nearest(row, self.rows) or f" Rows: {', '.join(self.rows)}."
+            raise NegGenError(f"{where} = '{row}' is no row of the study.{hint}")
+
+
+def slug(title: str) -> str:
+    """Return a file name for a title.
+
+    >>> slug("Office, warm")
+    'office-warm'
+    """
+    return re.sub(r"[^\w.]+", "-", title.lower()).strip("-.") or "study"
+
+
+def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:
+    try:
+        cls = model_class(model)
+        cls(cls.config_class.build(settings))
+    except NegGenError as error:
+        raise NegGenError(f"In {where}: {error}") from None
+
+
+def _row(name: str, values: Any) -> Row:
+    if isinstance(values, Mapping) and isinstance(values.get("search"), Mapping):
+        values = {**values, "search": read_space(f"rows.{name}.search", values["search"])}
+    return build(f"rows.{name}", Row, values)
+
+
+def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = values.get(key, {})
+    if not isinstance(table, Mapping):
+        raise NegGenError(f"{key} = {table!r} is not a table.")
+    return table

@@ -1,0 +1,125 @@
+"""What a study found, as plain values: figures by seed, and every row against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from neggen.comparison.fitting import Fit
+from neggen.comparison.study import Study
+from neggen.comparison.tuning import Tuned
+from neggen.evaluation.significance import compare_over_seeds, holm
+
+SHOWN = ("recall@20", "ndcg@20")
+"""Figures that every table shows."""
+
+
+def summarize(
+    study: Study,
+    rows: Sequence[str],
+    tuned: Mapping[str, Tuned],
+    fits: Mapping[tuple[str, ...], Sequence[Fit]],
+) -> dict[str, Any]:
+    """Return what ``results.json`` holds.
+
+    Args:
+        study: what was compared.
+        rows: the names of its rows that could be, in order.
+        tuned: what tuning chose, by row.
+        fits: by seed, under ``("row", name)`` and ``("sweep", name, number of the value)``.
+    """
+    found = {name: _row(study, name, tuned, fits["row", name]) for name in rows}
+    reference = study.reference_row
+    others = [name for name in rows if name != reference]
+    if reference in found:
+        theirs = per_user(study, fits["row", reference])
+        compared = {
+            name: asdict(
+                compare_over_seeds(per_user(study, fits["row", name]), theirs, study.metric)
+            )
+            for name in others
+        }
+        for test in ("t_test", "wilcoxon"):
+            for name, p in zip(others, holm([compared[n][test] for n in others]), strict=True):
+                compared[name][f"{test}_holm"] = p
+        for name in others:
+            found[name]["against_reference"] = compared[name]
+    return {
+        "title": study.title,
+        "split": study.split,
+        "part": study.part,
+        "seeds": study.seeds,
+        "metric": study.metric,
+        "budget": study.budget,
+        "reference": reference,
+        "rows": found,
+        "sweeps": {
+            name: _sweep(study, name, fits)
+            for name, sweep in study.sweeps.items()
+            if sweep.row in found
+        },
+    }
+
+
+def per_user(study: Study, fits: Sequence[Fit]) -> pl.DataFrame:
+    """Return the figures of every user and seed on the study's part, with a column ``seed``."""
+    return pl.concat(
+        pl.read_parquet(fit.per_user_path)
+        .filter(pl.col("part") == study.part)
+        .select(pl.lit(seed).alias("seed"), pl.exclude("part"))
+        for seed, fit in enumerate(fits)
+    )
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation, which one value has not."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _row(
+    study: Study, name: str, tuned: Mapping[str, Tuned], fits: Sequence[Fit]
+) -> dict[str, Any]:
+    own, base = tuned[study.tuned_row(name)], study.rows[name].base
+    tuning = {
+        **asdict(own),
+        "of": study.rows[name].same_search_as,
+        "base": base,
+        "base_trials": 0 if base is None else tuned[study.tuned_row(base)].trials,
+    }
+    return {
+        "model": study.rows[name].model,
+        "negatives": study.rows[name].negatives,
+        "modality": study.rows[name].modality,
+        "settings": {key: value for key, value in fits[0].settings.items() if key != "seed"},
+        "tuning": tuning,
+        "seconds": float(np.mean([fit.seconds for fit in fits])),
+        "valid": [fit.metrics["valid"][study.metric] for fit in fits],
+        "metrics": {
+            metric: [fit.metrics[study.part][metric] for fit in fits]
+            for metric in fits[0].metrics[study.part]
+        },
+        "diversity": {
+            figure: [fit.diversity[figure] for fit in fits] for figure in fits[0].diversity
+        },
+        "against_reference": None,
+    }
+
+
+def _sweep(
+    study: Study, name: str, fits: Mapping[tuple[str, ...], Sequence[Fit]]
+) -> dict[str, Any]:
+    sweep = study.sweeps[name]
+    at = [fits["sweep", name, str(number)] for number in range(len(sweep.values))]
+    valid = [[fit.metrics["valid"][study.metric] for fit in found] for found in at]
+    return {
+        "row": sweep.row,
+        "setting": sweep.setting or name,
+        "values": list(sweep.values),
+        "valid": valid,
+        study.part: [[fit.metrics[study.part][study.metric] for fit in found] for found in at],
+        "best_on_valid": sweep.values[int(np.argmax([np.mean(figures) for figures in valid]))],
+    }

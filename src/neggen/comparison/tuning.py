@@ -1,0 +1,210 @@
+"""Choosing the settings of a row on the validation part, with a fixed number of trials.
+
+The first trial is the row as it stands, so tuning never ends below it. A space of fewer points than
+the budget is tried point by point; another is searched with TPE (Bergstra et al. 2011). Trials are
+kept in an Optuna storage: a killed tuning goes on after its last finished trial, and as it would
+have gone on undisturbed, since each trial is drawn with a seed of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from neggen.comparison.fitting import Task
+from neggen.comparison.space import (
+    Range,
+    Space,
+    decoded,
+    distributions,
+    points,
+    with_settings,
+)
+from neggen.comparison.study import Study
+from neggen.errors import NegGenError
+from neggen.workspace import Workspace
+
+if TYPE_CHECKING:
+    from optuna import Study as Trials
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+ENOUGH = 10
+"""Trials it takes to tell which settings matter."""
+OnTrial = Callable[[int, int], None]
+"""Called with (trials finished, trials in all)."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning chose.
+
+    Attributes:
+        params: the chosen settings by dotted name; empty for the row as it stands.
+        value: their figure on validation; None if nothing was tried.
+        trials: how many were finished, failed ones included.
+        seconds: wall time of all trials.
+        importance: how much of the variation each setting explains (PED-ANOVA, Watanabe et al.
+            2023), most first; empty where there are too few trials to tell.
+    """
+
+    params: dict[str, Any]
+    value: float | None = None
+    trials: int = 0
+    seconds: float = 0.0
+    importance: dict[str, float] = field(default_factory=dict)
+
+
+def tune(
+    workspace: Workspace,
+    study: Study,
+    name: str,
+    settings: Mapping[str, Any],
+    trials_path: Path,
+    *,
+    device: str = "cpu",
+    on_trial: OnTrial | None = None,
+) -> Tuned:
+    """Choose the settings of a row.
+
+    Args:
+        workspace: the data.
+        study: has the row, the budget, the metric and the split, whose seed 0 is taken.
+        name: the row.
+        settings: of the row as it stands, which trials change.
+        trials_path: the SQLite file of all trials.
+        device: where to fit.
+        on_trial: called before the first trial and after every one.
+
+    Raises:
+        NegGenError: If Optuna is missing, or no trial could be finished.
+    """
+    space = study.space(name)
+    if not study.budget or not space:
+        return Tuned({})
+    optuna = import_optuna()
+    task = Task(workspace, study.rows[name], study.split_config(0), 0, device)
+    trials = _stored(trials_path, study, name, task.identity(settings))
+    dimensions = distributions(space)
+    grid = points(space, study.budget)
+    count = study.budget if grid is None else min(study.budget, 1 + len(grid))
+    while True:
+        finished = trials.get_trials(deepcopy=False)[:count]
+        if on_trial is not None:
+            on_trial(len(finished), count)
+        if len(finished) == count:
+            return _best(name, finished, space)
+        if not finished:
+            params: dict[str, Any] = {}
+        elif grid is not None:
+            params = grid[len(finished) - 1]
+        else:
+            # Drawn in memory, so that a trial is in the file only when it is finished.
+            sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
+            params = _in_memory(finished, sampler).ask(dimensions).params
+        outcome = _known(finished, params) or _try(
+            task, with_settings(settings, decoded(params, space)), study.metric
+        )
+        trials.add_trial(
+            optuna.trial.create_trial(
+                params=params,
+                distributions={key: dimensions[key] for key in params},
+                **outcome,
+            )
+        )
+
+
+def import_optuna() -> Any:
+    """Return Optuna, quiet.
+
+    Raises:
+        NegGenError: If it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise NegGenError(
+            "Tuning needs Optuna; install it with: pip install 'neggen[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _try(task: Task, settings: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Fit and measure; settings that cannot be fitted, say by a diverging loss, fail."""
+    from optuna.trial import TrialState
+
+    started = time.monotonic()
+    try:
+        outcome: dict[str, Any] = {"value": task.validate(settings)[metric]}
+        notes: dict[str, Any] = {}
+    except NegGenError as error:
+        outcome, notes = {"state": TrialState.FAIL}, {"error": str(error)}
+    return {**outcome, "user_attrs": {**notes, "seconds": time.monotonic() - started}}
+
+
+def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the outcome of an earlier trial of the same settings, which takes no time now."""
+    for trial in finished:
+        if trial.params == params:
+            notes = {**trial.user_attrs, "seconds": 0.0}
+            return {"state": trial.state, "value": trial.value, "user_attrs": notes}
+    return None
+
+
+def _stored(path: Path, study: Study, name: str, identity: Mapping[str, Any]) -> Trials:
+    """Open the trials of a row; what decides them is in their name, so none can be stale."""
+    space = {
+        key: values.model_dump() if isinstance(values, Range) else list(values)
+        for key, values in study.space(name).items()
+    }
+    told = json.dumps([identity, space, study.metric], sort_keys=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # others may be about to make the file, too
+        trials: Trials = import_optuna().create_study(
+            storage=f"sqlite:///{path}",
+            study_name=f"{name} {hashlib.sha256(told.encode()).hexdigest()[:12]}",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    return trials
+
+
+def _in_memory(finished: list[FrozenTrial], sampler: BaseSampler | None = None) -> Trials:
+    trials: Trials = import_optuna().create_study(direction="maximize", sampler=sampler)
+    trials.add_trials(finished)
+    return trials
+
+
+def _best(row: str, finished: list[FrozenTrial], space: Mapping[str, Space]) -> Tuned:
+    good = [trial for trial in finished if trial.value is not None]
+    if not good:
+        raise NegGenError(
+            f"All {len(finished)} trials of {row} failed, the first with: "
+            f"{finished[0].user_attrs['error']}"
+        )
+    best = max(good, key=lambda trial: (trial.value, -trial.number))
+    return Tuned(
+        params=decoded(best.params, space),
+        value=best.value,
+        trials=len(finished),
+        seconds=round(sum(trial.user_attrs["seconds"] for trial in finished), 2),
+        importance=_importance([trial for trial in good if trial.params]),
+    )
+
+
+def _importance(tried: list[FrozenTrial]) -> dict[str, float]:
+    if len(tried) < ENOUGH or len({trial.value for trial in tried}) == 1:
+        return {}
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    with warnings.catch_warnings(action="ignore"):
+        return get_param_importances(_in_memory(tried), evaluator=PedAnovaImportanceEvaluator())

@@ -1,0 +1,182 @@
+"""``neggen compare`` and ``neggen tune`` as they are typed, also when they are killed midway."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from neggen.workspace import Workspace
+
+if TYPE_CHECKING:
+    from conftest import Cli
+
+STUDY = """
+title = "A [small] shop"
+seeds = 2
+budget = 5
+reference = "neggen"
+
+[rows.ease]
+model = "ease"
+[rows.lightgcn]
+model = "lightgcn"
+settings = {epochs = 20, dim = 16, evaluate_every = 1}
+[rows.lightgcn.search]
+regularization = {low = 1e-4, high = 1e-1, log = true}
+[rows.neggen]
+model = "neggen"
+base = "lightgcn"
+settings = {epochs = 10, dim = 16, heads = 2, evaluate_every = 1}
+[rows."placebo"]
+model = "neggen"
+same_search_as = "neggen"
+negatives = "shuffled"
+
+[sweeps.contrast]
+row = "neggen"
+values = [0, 1]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def trials(place: Workspace) -> list[tuple[Any, ...]]:
+    """What is known of the finished trials, when they ended included."""
+    path = place.path / "studies" / "small" / "trials.db"
+    if not path.is_file():
+        return []
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+            return file.execute(
+                "SELECT trial_id, number, datetime_complete, state FROM trials"
+            ).fetchall()
+    except sqlite3.OperationalError:
+        return []  # the file is just being made
+
+
+def fits(place: Workspace) -> dict[str, int]:
+    folder = place.path / "studies" / "cache" / "fits"
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+
+
+def kill(process: subprocess.Popen[str], due: Callable[[], bool]) -> None:
+    while process.poll() is None and not due():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, "it was too quick to be killed"
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_seconds(inner) for key, inner in value.items() if key != "seconds"}
+    return value
+
+
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(
+    start: Callable[..., subprocess.Popen[str]],
+    cli: Cli,
+    ready: Workspace,
+    study: Path,
+    tmp_path: Path,
+) -> None:
+    untouched = Workspace(shutil.copytree(ready.path, tmp_path / "untouched"))
+    typed = ["compare", ready.path, study, "--json"]
+
+    kill(start(*typed), lambda: len(trials(ready)) >= 7)
+    tried = trials(ready)
+    assert 7 <= len(tried) < 15, "while LightGCN or NegGen is tuned"
+    assert fits(ready) == {}
+    kill(start(*typed), lambda: len(fits(ready)) >= 4)
+    assert [trial for trial in trials(ready) if trial in tried] == tried
+    assert len(trials(ready)) == 15, "five of each row, none of them begun twice"
+    fitted = fits(ready)
+    assert 4 <= len(fitted) < 12
+
+    found = cli(*typed).json()
+    assert fitted.items() <= fits(ready).items(), "finished fits are not fitted again"
+    undisturbed = cli("compare", untouched.path, study, "--json").json()
+    assert without_seconds(found) == without_seconds(undisturbed)
+    folder = ready.path / "studies" / "small"
+    assert json.loads((folder / "results.json").read_text()) == found
+    written = ("results.csv", "per_user.parquet", "rows.png", "sweep-contrast.png")
+    for name in written:
+        other = untouched.path / "studies" / "small" / name
+        assert (folder / name).read_bytes() == other.read_bytes()
+
+
+def test_models_without_a_file(cli: Cli, ready: Workspace, tmp_path: Path) -> None:
+    table = tmp_path / "tables" / "t.md"
+    told = cli(
+        "compare", ready.path, "--models", "popularity, ease", "--seeds", 2, "--budget", 2,
+        "--metric", "recall@10", "--markdown", table,
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    assert "popularity, ease" in told.out
+    assert "against 'ease'" in told.err
+    assert "Every row had 2 trials" in told.err
+    assert table.read_text().startswith("# popularity, ease\n")
+    assert (
+        table.read_text() == (ready.path / "studies" / "popularity-ease" / "results.md").read_text()
+    )
+    assert "| Recall@10 |" in table.read_text()
+
+
+def test_options_override_the_file(cli: Cli, ready: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "pop.toml"
+    path.write_text("seeds = 9\n[rows.popularity]\nmodel = 'popularity'")
+    told = cli("compare", ready.path, path, "--seeds", 1, "--name", "other", "--json").json()
+    assert told["seeds"] == 1
+    assert told["rows"]["popularity"]["metrics"].keys() >= {"recall@20", "coverage@20"}
+    assert (ready.path / "studies" / "other" / "results.md").is_file()
+
+
+def test_tune_tells_what_to_train(cli: Cli, ready: Workspace) -> None:
+    told = cli("tune", ready.path, "ease", "--trials", 12)
+    assert told.code == 0, told.err
+    assert "regularization" in told.out
+    assert "after 12 trials" in told.out
+    found = cli("tune", ready.path, "ease", "--trials", 12, "--json").json()
+    assert found["trials"] == 12
+    assert found["importance"] == {"regularization": 1.0}
+    (value,) = found["params"].values()
+    command = f"neggen train {ready.path} --model ease --set regularization={value}"
+    assert command in told.remark()
+    run = cli(*command.split()[1:], "--json").json()["run"]
+    valid = cli("evaluate", run, "--on", "valid", "--json").json()["metrics"]["valid"]
+    assert valid["ndcg@20"] == pytest.approx(found["value"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["compare", "W"], "Give one of a study file, --models and --ablate."),
+        (["compare", "W", "x.toml", "--ablate"], "Give one of a study file"),
+        (["compare", "W", "x.toml"], "The study x.toml cannot be used: x.toml does not exist."),
+        (["compare", "W", "--models", "eas"], "There is no model 'eas'. Did you mean 'ease'?"),
+        (["compare", "W", "--models", "ease", "--name", "../x"], "'../x' cannot be the name"),
+        (["compare", "W", "--models", "ease", "--name", "cache"], "'cache' cannot be the name"),
+        (["tune", "W", "popularity"], "popularity has nothing to tune."),
+        (["tune", "W", "ease", "--metric", "auc"], "Study.metric = 'auc' is not allowed"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    cli: Cli, ready: Workspace, typed: list[str], sentence: str
+) -> None:
+    told = cli(*(ready.path if word == "W" else word for word in typed))
+    assert told.code == 2
+    assert sentence in told.remark()

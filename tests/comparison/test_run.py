@@ -1,0 +1,173 @@
+"""Studies as a whole: tables that say what was measured, and every ablation for real."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from neggen.comparison.run import run_study
+from neggen.comparison.space import packaged
+from neggen.comparison.study import Study
+from neggen.config import SplitConfig
+from neggen.data.store import load_dataset, save_dataset
+from neggen.encoding.store import encode
+from neggen.encoding.text import TextEncoder
+from neggen.errors import NegGenError
+from neggen.evaluation.ranking import evaluate_ranking
+from neggen.evaluation.significance import compare, holm
+from neggen.models.ease import EASE
+from neggen.testing import checkerboard
+from neggen.workspace import Workspace, atomic_path, read_toml
+
+FEW = {"epochs": 2, "dim": 8}
+ROWS: dict[str, Any] = {
+    "popularity": {"model": "popularity"},
+    "ease": {"model": "ease", "settings": {"regularization": 50.0}},
+    "weak": {"model": "ease", "settings": {"regularization": 1e-2}},
+}
+
+
+@pytest.fixture(scope="module")
+def checkers(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The checkerboard, whose items have a picture and a text, in the vectors of a real encoder."""
+    workspace, data = Workspace(tmp_path_factory.mktemp("checkers") / "w"), checkerboard()
+    save_dataset(workspace, data, source="the checkerboard")
+    assert data.records is not None
+    with atomic_path(workspace.records_path) as temporary:
+        data.records.write_parquet(temporary)
+    encode(workspace, data, data.records, TextEncoder())
+    return workspace
+
+
+def test_the_table_says_what_was_measured(ready: Workspace) -> None:
+    study = Study.parse({"seeds": 2, "reference": "ease", "rows": ROWS})
+    found = run_study(ready, study, "three")
+    users: dict[str, list[np.ndarray]] = {}
+    for seed in range(2):
+        data = load_dataset(ready, SplitConfig(seed=seed))
+        model = EASE(regularization=50.0).fit(data)
+        result = evaluate_ranking(model.score_index, data.train, data.test)
+        ease = found["rows"]["ease"]
+        assert ease["metrics"]["recall@20"][seed] == result.metrics["recall@20"]
+        assert ease["metrics"]["coverage@20"][seed] == result.metrics["coverage@20"]
+        valid = evaluate_ranking(model.score_index, data.train, data.valid)
+        assert ease["valid"][seed] == valid.metrics["ndcg@20"]
+
+    folder = ready.path / "studies" / "three"
+    assert json.loads((folder / "results.json").read_text()) == found
+    table = pl.read_parquet(folder / "per_user.parquet")
+    means = table.group_by("row", "user_id").agg(pl.col("ndcg@20").cast(pl.Float64).mean())
+    for row in ROWS:
+        users[row] = means.filter(row=row).sort("user_id")["ndcg@20"].to_numpy()
+    against = {row: compare(users[row], users["ease"]) for row in ("popularity", "weak")}
+    for (row, by_hand), p in zip(
+        against.items(), holm([c.t_test for c in against.values()]), strict=True
+    ):
+        told = found["rows"][row]["against_reference"]
+        assert told["gain"] == pytest.approx(by_hand.gain)
+        assert told["effect_size"] == pytest.approx(by_hand.effect_size)
+        assert told["t_test_holm"] == pytest.approx(p)
+    assert found["rows"]["ease"]["against_reference"] is None
+
+    by_seed = pl.read_csv(folder / "results.csv")
+    assert by_seed.shape[0] == 6
+    recall = by_seed.filter(row="weak")["recall@20"].to_list()
+    assert recall == pytest.approx(found["rows"]["weak"]["metrics"]["recall@20"])
+    written = (folder / "results.md").read_text()
+    mean, std = np.mean(recall), np.std(recall, ddof=1)
+    assert f"| weak | {mean:.4f} ± {std:.4f} |" in written
+    assert (folder / "rows.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_that_start_from_a_tuned_row_share_its_fits(ready: Workspace) -> None:
+    rows = {
+        "base": {"model": "lightgcn", "settings": FEW, "search": {"layers": [1, 2]}},
+        "neggen": {
+            "model": "neggen",
+            "base": "base",
+            "settings": {**FEW, "heads": 2},
+            "search": {},
+        },
+    }
+    study = Study.parse({"seeds": 2, "budget": 3, "rows": rows})
+    found = run_study(ready, study, "base")["rows"]
+    layers = found["base"]["settings"]["layers"]
+    assert layers == found["base"]["tuning"]["params"].get("layers", 3)
+    assert found["neggen"]["settings"]["base"]["layers"] == layers
+    assert found["neggen"]["tuning"]["base_trials"] == 3
+    bases = ready.path / "studies" / "cache" / "bases"
+    assert sorted(read_toml(path)["settings"]["seed"] for path in bases.glob("*/config.toml")) == [
+        0,
+        1,
+    ]
+    assert all(
+        n >= b - 1e-6 for n, b in zip(found["neggen"]["valid"], found["base"]["valid"], strict=True)
+    )
+
+
+def test_processes_find_what_one_process_finds(ready: Workspace) -> None:
+    study = Study.parse({"seeds": 2, "rows": ROWS})
+    told: list[tuple[str, int, int]] = []
+    two = run_study(ready, study, "two", jobs=2, tell=lambda *step: told.append(step))
+    assert told[-1] == ("Fitting and testing", 6, 6)
+    for path in (ready.path / "studies" / "cache").rglob("*.json"):
+        path.unlink()
+    one = run_study(ready, study, "one")
+    for found in (one, two):
+        for row in found["rows"].values():
+            del row["seconds"]
+    assert one == two
+
+
+def test_every_ablation_for_real(checkers: Workspace) -> None:
+    values = read_toml(packaged("ablations.toml"))
+    for name, row in values["rows"].items():
+        heads = {"heads": 2} if row["model"] == "neggen" else {}
+        values["rows"][name] = {**row, "settings": {**FEW, **heads, **row.get("settings", {})}}
+    values["sweeps"] = {
+        name: {**sweep, "values": sweep["values"][:2]} for name, sweep in values["sweeps"].items()
+    }
+    found = run_study(checkers, Study.parse({**values, "seeds": 1}), "ablations")
+    assert list(found["rows"]) == list(values["rows"])
+    fits = checkers.path / "studies" / "cache" / "fits"
+    hashes = {fit["identity"].get("vectors_hash") for fit in map(_json, fits.glob("*.json"))}
+    assert len(hashes) == 9, "LightGCN has none; as recorded, five other negatives, two modalities"
+    for name, sweep in found["sweeps"].items():
+        assert len(sweep["valid"]) == len(sweep["test"]) == 2
+        assert (checkers.path / "studies" / "ablations" / f"sweep-{name}.png").is_file()
+    assert (
+        found["sweeps"]["contrast"]["valid"][0]
+        == found["rows"]["descriptions only (contrast = 0)"]["valid"]
+    )
+
+
+def test_a_row_of_the_only_modality_is_left_out(ready: Workspace) -> None:
+    rows = {name: {"model": "neggen-linear", "modality": name} for name in ("image", "text")} | {
+        "both": {"model": "neggen-linear"}
+    }
+    found = run_study(ready, Study.parse({"seeds": 1, "rows": rows}), "modalities")
+    assert list(found["rows"]) == ["both"]
+
+
+def test_cold_items_are_ranked_among_cold_items(ready: Workspace) -> None:
+    study = Study.parse({"seeds": 1, "split": "cold-items", "rows": {"ease": {"model": "ease"}}})
+    found = run_study(ready, study, "cold")["rows"]["ease"]
+    data = load_dataset(ready, SplitConfig(kind="cold-items"))
+    cold = np.unique(data.test.indices)
+    assert 5 < len(cold) < 20
+    assert found["metrics"]["recall@20"] == [1.0], "there are fewer than twenty"
+
+
+def test_a_part_that_is_not_there(ready: Workspace) -> None:
+    study = Study.parse({"part": "shifted", "rows": ROWS})
+    with pytest.raises(NegGenError, match=r"part = 'shifted' is not in .*; parts are test\."):
+        run_study(ready, study, "part")
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())

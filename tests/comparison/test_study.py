@@ -1,0 +1,148 @@
+"""Study files: what they may say, and the sentence for everything else."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from neggen.comparison.space import packaged, samples
+from neggen.comparison.study import Study
+from neggen.config import SplitConfig
+from neggen.errors import NegGenError
+from neggen.models import MODELS
+
+ROWS = """
+[rows.ease]
+model = "ease"
+[rows.lightgcn]
+model = "lightgcn"
+settings = {dim = 8}
+[rows.neggen]
+model = "neggen"
+base = "lightgcn"
+settings = {tau = 0.5}
+[rows.placebo]
+model = "neggen"
+same_search_as = "neggen"
+negatives = "shuffled"
+settings = {contrast = 0}
+"""
+
+
+def parse(text: str) -> Study:
+    return Study.parse(tomllib.loads(text))
+
+
+def test_what_tuning_chose_holds_for_those_who_take_it_over() -> None:
+    study = parse(ROWS)
+    chosen = {
+        "lightgcn": {"layers": 2, "dim": 64},
+        "neggen": {"contrast": 0.5, "base.regularization": 0.1},
+    }
+    base = {"layers": 2, "dim": 64}
+    assert study.settings("lightgcn") == {"dim": 8}
+    assert study.settings("lightgcn", chosen) == base
+    base["regularization"] = 0.1
+    neggen = {"tau": 0.5, "contrast": 0.5, "backbone": "lightgcn", "base": base}
+    assert study.settings("neggen", chosen) == neggen
+    assert study.settings("placebo", chosen) == {**neggen, "contrast": 0}
+    assert study.reference_row == "placebo"
+
+
+def test_a_setting_inside_a_setting_can_be_searched() -> None:
+    study = parse(
+        "[rows.neggen]\nmodel = 'neggen'\n[rows.neggen.search]\ntau = [0.1, 0.2]\n"
+        "base.layers = [1, 2]\nbase.regularization = {low = 0.01, high = 1, log = true}"
+    )
+    space = study.space("neggen")
+    assert list(space) == ["tau", "base.layers", "base.regularization"]
+    assert samples(space["base.layers"]) == [1, 2]
+
+
+def test_the_split_of_the_source_if_it_has_one() -> None:
+    study = parse(ROWS)
+    assert study.on(labeled=True).split_config(3) == SplitConfig(kind="given")
+    assert study.on(labeled=False).split_config(3) == SplitConfig(kind="random", seed=3)
+    cold = parse(f"split = 'cold-items'\n{ROWS}").on(labeled=True)
+    assert cold.split_config(3) == SplitConfig(kind="cold-items", seed=3)
+
+
+def test_every_model_has_a_usual_space_that_it_can_take() -> None:
+    study = Study.parse({"rows": {model: {"model": model} for model in MODELS}})
+    assert [model for model in MODELS if not study.space(model)] == ["popularity"]
+
+
+@pytest.mark.parametrize(("name", "split"), [("warm", "random"), ("cold", "cold-items")])
+def test_the_studies_that_come_along(name: str, split: str) -> None:
+    study = Study.read(Path(__file__).parents[2] / "recipes" / f"{name}.toml")
+    assert study.split == split
+    assert {row.model for row in study.rows.values()} == set(MODELS)
+
+
+def test_the_packaged_ablations() -> None:
+    study = Study.read(packaged("ablations.toml"), seeds=2)
+    assert study.seeds == 2
+    assert {row.negatives for row in study.rows.values()} == {
+        "generated", "shuffled", "none", "other-item", "random-slots", "catalog-generator",
+    }  # fmt: skip
+    assert set(study.sweeps) == {"contrast", "effect_weights", "alpha", "tau", "beta"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "Study.rows = {} is not allowed"),
+        ("rows = 3", "rows = 3 is not a table."),
+        (f"seed = 3\n{ROWS}", "'seed' is not a setting of Study. Did you mean 'seeds'?"),
+        (f"metric = 'auc'\n{ROWS}", "Study.metric = 'auc' is not allowed"),
+        (f"reference = 'eas'\n{ROWS}", "reference = 'eas' is no row of the study. Did you mean"),
+        ("[rows.a]\nmodel = 'eas'", "In rows.a: There is no model 'eas'. Did you mean 'ease'?"),
+        ("[rows.a]\nmodel = 'ease'\nnegatives = 'none at all'", "In rows.a: Row.negatives"),
+        ("[rows.a]\nmodel = 'ease'\nsettings = {seed = 1}", "rows.a sets a seed"),
+        ("[rows.a]\nmodel = 'ease'\nsettings = {lamda = 1}", "In rows.a: 'lamda' is not a setting"),
+        ("[rows.a]\nmodel = 'ease'\nsearch = {lamda = [1]}", "In rows.a.search: 'lamda' is not"),
+        (
+            "[rows.a]\nmodel = 'ease'\nsearch = {regularization = 5}",
+            "rows.a.search.regularization = 5 is no search space",
+        ),
+        (
+            "[rows.a]\nmodel = 'ease'\nsearch = {regularization = {low = 0, high = 1, log = true}}",
+            "needs low < high, and with log 0 < low",
+        ),
+        (
+            "[rows.a]\nmodel = 'lightgcn'\nsearch = {layers = {low = 1, high = 4}}",
+            "In rows.a.search: LightGCNConfig.layers = ",
+        ),
+        (
+            "[rows.a]\nmodel = 'ease'\nsearch = {regularization = [0]}",
+            "In rows.a.search: EASEConfig.regularization = 0 is not allowed",
+        ),
+        (
+            "[rows.a]\nmodel = 'ease'\nsame_search_as = 'b'",
+            "rows.a.same_search_as = 'b' is no row of the study. Rows: a.",
+        ),
+        (
+            f"{ROWS}[rows.x]\nmodel = 'neggen'\nsame_search_as = 'placebo'",
+            "must name a row that has no same_search_as itself",
+        ),
+        (
+            f"{ROWS}[rows.x]\nmodel = 'ease'\nsame_search_as = 'neggen'",
+            "must name a row of the same model",
+        ),
+        (f"{ROWS}[rows.x]\nmodel = 'ease'\nbase = 'ease'", "rows.x has a base, which only"),
+        (f"{ROWS}[sweeps.tau]\nrow = 'nego'\nvalues = [1, 2]", "sweeps.tau.row = 'nego' is no row"),
+        (
+            f"{ROWS}[sweeps.tau]\nrow = 'neggen'\nvalues = [1, -1]",
+            "In sweeps.tau: NegGenConfig.tau = -1 is not allowed",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(NegGenError) as error:
+        Study.read(path)
+    assert str(error.value).startswith(f"The study {path} cannot be used: ")
+    assert sentence in str(error.value)
