@@ -139,7 +139,7 @@ def gather(
         sample_split = split_title(split)
         samples = make_samples(
             _one_run_each(groups, split),
-            groups[0].runs[0].load_data(),
+            groups[0].runs[0].load_data().replace(records=data.records, vectors=data.vectors),
             users,
             users_rng,
             thumbnails,

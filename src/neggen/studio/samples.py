@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
 from neggen.studio.pictures import SMALL, Thumbnails
+from neggen.studio.reasons import Reason, explain_run, strongest_reasons
 
 if TYPE_CHECKING:
+    from neggen.models.base import Recommender
     from neggen.runs import Run
 
 SHOWN = 6
@@ -23,19 +26,27 @@ FEWEST_USED = 3
 
 @dataclass(frozen=True)
 class Tile:
-    """An item in a list; ``hit`` if the user used it in the hidden test part."""
+    """An item in a list; ``hit`` if the user used it in the hidden test part.
+
+    ``because`` are the key attributes that speak most for it, of models that score by descriptions.
+    """
 
     title: str
     picture: str | None
     hit: bool
+    because: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelList:
-    """What one run recommends, best first."""
+    """What one run recommends, best first.
+
+    ``unexplained`` says why no reasons are given though the model scores by descriptions.
+    """
 
     title: str
     tiles: tuple[Tile, ...]
+    unexplained: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,11 @@ class Sample:
     used_count: int
     hidden_count: int
     lists: tuple[ModelList, ...]
+
+    @property
+    def explained(self) -> bool:
+        """Whether reasons are given for anything in the lists."""
+        return any(tile.because for shown in self.lists for tile in shown.tiles)
 
 
 def make_samples(
@@ -62,7 +78,7 @@ def make_samples(
 
     Args:
         runs: what to call each run, and the run; all trained on the split of ``data``.
-        data: the split data.
+        data: the split data, with records and vectors if there are any.
         users: how many users, at most.
         rng: decides which.
         thumbnails: makes the pictures.
@@ -72,10 +88,22 @@ def make_samples(
     drawn = rng.permutation(candidates)[:users]  # [users]
     if len(drawn) == 0:
         return []
-    best = {title: _best_items(run, data, drawn) for title, run in runs.items()}
+    best, because, unexplained = {}, {}, {}
+    for title, run in runs.items():
+        model = run.load_model()
+        best[title] = _best_items(model, data, drawn)
+        because[title], unexplained[title] = _reasons(run, model, data, drawn, best[title])
 
-    def tile(item: int, hidden: set[int]) -> Tile:
-        return Tile(data.item_title(item), thumbnails.get(item, SMALL), item in hidden)
+    def tile(item: int, hidden: set[int], reasons: tuple[Reason, ...] = ()) -> Tile:
+        return Tile(data.item_title(item), thumbnails.get(item, SMALL), item in hidden, reasons)
+
+    def model_list(title: str, row: int, hidden: set[int]) -> ModelList:
+        user_id, items = data.user_ids[int(drawn[row])], best[title][row]
+        tiles = (
+            tile(item, hidden, because[title].get((user_id, data.item_ids[item]), ()))
+            for item in items
+        )
+        return ModelList(title, tuple(tiles), unexplained[title])
 
     samples = []
     for row, user in enumerate(drawn.tolist()):
@@ -86,23 +114,40 @@ def make_samples(
                 used=tuple(tile(item, set()) for item in used[:SHOWN]),
                 used_count=len(used),
                 hidden_count=len(hidden),
-                lists=tuple(
-                    ModelList(title, tuple(tile(item, hidden) for item in items[row]))
-                    for title, items in best.items()
-                ),
+                lists=tuple(model_list(title, row, hidden) for title in runs),
             )
         )
     return samples
 
 
-def _best_items(run: Run, data: Dataset, users: NDArray[np.int64]) -> list[list[int]]:
+def _best_items(model: Recommender, data: Dataset, users: NDArray[np.int64]) -> list[list[int]]:
     """Return the best items for some users, best first; all that is left if that is few."""
     import torch
 
-    scores = run.load_model().score_index(torch.from_numpy(users)).cpu().numpy()  # [users, items]
+    scores = model.score_index(torch.from_numpy(users)).cpu().numpy()  # [users, items]
     scores = np.where((data.train + data.valid)[users].toarray() > 0, -np.inf, scores)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]  # [users, shown]
     return [
         [item for item in best.tolist() if np.isfinite(own[item])]
         for best, own in zip(order, scores, strict=True)
     ]
+
+
+def _reasons(
+    run: Run,
+    model: Recommender,
+    data: Dataset,
+    users: NDArray[np.int64],
+    items: list[list[int]],
+) -> tuple[dict[tuple[str, str], tuple[Reason, ...]], str]:
+    """Return what speaks for each user's items, by external ids, or else why that is not known."""
+    from neggen.models.described_items import Described
+
+    if not isinstance(model, Described):
+        return {}, ""
+    of_users = [data.user_ids[u] for u, own in zip(users.tolist(), items, strict=True) for _ in own]
+    of_items = [data.item_ids[item] for own in items for item in own]
+    try:
+        return strongest_reasons(explain_run(run, model, data, of_users, of_items)), ""
+    except NegGenError as error:
+        return {}, str(error)

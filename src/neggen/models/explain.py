@@ -1,0 +1,276 @@
+"""Why an item is recommended: its key attributes, exchanged one at a time and scored again.
+
+What a slot k of a description contributes to the score of a user u is what is lost when this slot
+alone takes its replacement::
+
+    contribution_k = t_u · (c_i − c_i^(k))
+
+with the taste t_u and the effects c of a :class:`~neggen.models.described_items.Described` model.
+The effects do not depend on the user, so each text is encoded once, whoever is told about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from neggen.data.dataset import Dataset, index_of
+from neggen.data.vectors import ItemVectors
+from neggen.encoding.text import TextEncoder
+from neggen.errors import NegGenError
+from neggen.generation.records import Record
+from neggen.generation.subsets import one_slot_negatives
+from neggen.models.base import Recommender
+from neggen.models.described_items import Described
+
+SLOT = {
+    "item_id": pl.String(),
+    "modality": pl.String(),
+    "slot": pl.Int64(),
+    "value": pl.String(),
+    "replacement": pl.String(),
+}
+AT_ONCE = 4096
+"""Changed items whose effects are computed at once."""
+
+
+class Interventions(NamedTuple):
+    """Key attributes of items, and what the items' effects owe to each."""
+
+    slots: pl.DataFrame
+    """One row a slot: the columns of ``SLOT``, and ``item``, its position in the data."""
+    effects: Tensor
+    """c_i − c_i^(k), ``[slots, d]``."""
+
+
+def explain(
+    model: Recommender,
+    data: Dataset,
+    users: Sequence[str],
+    items: Sequence[str],
+    encoder: TextEncoder,
+) -> pl.DataFrame:
+    """Say which key attributes carry the scores of pairs of a user and an item.
+
+    A description with a slot exchanged is encoded, its negative stays as it is. Where an item has
+    several completions, the first one tells the replacements.
+
+    Args:
+        model: a fitted :class:`Described` model.
+        data: what it was fitted on, with records and vectors.
+        users: external ids, one a pair.
+        items: external ids, one a pair, such as those of ``model.recommend``.
+        encoder: the one that encoded ``data.vectors``.
+
+    Returns:
+        One row a pair and slot, pairs as given and then the largest contribution first:
+
+        - ``user_id``, ``item_id``, ``modality``, ``slot`` (from 0), ``value``, ``replacement``;
+        - ``contribution``: what ``causal`` loses if this slot alone is exchanged;
+        - ``share``: the contribution over the sum of the pair's absolute contributions;
+        - ``score``, what the item is ranked by; ``causal`` = t_u · c_i, which follows from the
+          descriptions alone; and ``base``, the difference;
+        - ``together``: what ``causal`` loses if all slots of all modalities are exchanged at once.
+          It is not the sum of the contributions, since effects are not linear in the texts.
+
+        A pair whose item has no record has no rows.
+
+    Raises:
+        NegGenError: If a user or item is unknown, the model is not fitted, not :class:`Described`
+            or fitted on other data, or there are no records or vectors.
+    """
+    described, vectors = _check(model, data)
+    if len(users) != len(items):
+        raise NegGenError(
+            f"{len(users)} users and {len(items)} items make no pairs; give one item a user."
+        )
+    if len(users) == 0:
+        raise NegGenError("There is no pair of a user and an item to explain.")
+    people, user_rows = np.unique(_positions(users, data.user_ids, "user"), return_inverse=True)
+    things, item_rows = np.unique(_positions(items, data.item_ids, "item"), return_inverse=True)
+    found = _intervene(described, data, vectors, things, encoder)
+
+    with torch.no_grad():
+        index = torch.from_numpy(people)
+        tastes = described.tastes(index)  # [people, d]
+        whole = described.effects_of(_rows(vectors, things))  # [things, d]
+        lost = whole - described.effects_of(_exchanged(_rows(vectors, things)))
+        per_thing = {"causal": tastes @ whole.T, "together": tastes @ lost.T}  # [people, things]
+        per_slot = (tastes @ found.effects.T).cpu().numpy()  # [people, slots]
+        scores = model.score_index(index).cpu().numpy()[:, things]  # [people, things]
+    pairs = pl.DataFrame(
+        {
+            "pair": np.arange(len(users)),
+            "user_id": data.user_ids[people[user_rows]],
+            "person": user_rows,
+            "item": things[item_rows],
+            "score": scores[user_rows, item_rows],
+            **{n: each.cpu().numpy()[user_rows, item_rows] for n, each in per_thing.items()},
+        }
+    )
+    rows = pairs.join(found.slots.with_row_index("row"), on="item")
+    contribution = pl.Series(per_slot[rows["person"].to_numpy(), rows["row"].to_numpy()])
+    size = pl.col("contribution").abs().sum().over("pair")
+    return (
+        rows.with_columns(contribution=contribution, base=pl.col("score") - pl.col("causal"))
+        .with_columns(share=pl.when(size > 0).then(pl.col("contribution") / size).otherwise(0.0))
+        .sort("pair", "contribution", "row", descending=[False, True, False])
+        .select("user_id", *SLOT, "contribution", "share", "score", "causal", "base", "together")
+    )
+
+
+def slot_importance(
+    model: Recommender, data: Dataset, items: Sequence[str], encoder: TextEncoder
+) -> pl.DataFrame:
+    """Say how much each key attribute of items matters to those who use them.
+
+    Args:
+        model: a fitted :class:`Described` model.
+        data: what it was fitted on, split, with records and vectors.
+        items: external ids.
+        encoder: the one that encoded ``data.vectors``.
+
+    Returns:
+        One row a slot, as in :func:`explain` but for a user's columns: ``contribution`` is the
+        mean over the item's training users, and ``users`` their number. Items that nobody used
+        have no rows.
+
+    Raises:
+        NegGenError: As for :func:`explain`.
+    """
+    described, vectors = _check(model, data)
+    wanted = np.unique(_positions(items, data.item_ids, "item"))
+    used = data.train.T.tocsr()[wanted]  # [wanted, users]
+    found = _intervene(described, data, vectors, wanted, encoder)
+    tastes = _mean_tastes(described, used)  # [wanted, d]
+    rows = torch.from_numpy(np.searchsorted(wanted, found.slots["item"].to_numpy()))
+    contribution = (tastes[rows.to(tastes.device)] * found.effects).sum(1)  # [slots]
+    return found.slots.select(
+        *SLOT,
+        contribution=pl.Series(contribution.cpu().numpy()),
+        users=pl.Series(np.diff(used.indptr)[rows.numpy()]),
+    ).filter(pl.col("users") > 0)
+
+
+def require_described(model: Recommender) -> Described:
+    """Return the model if key attributes can explain it.
+
+    Raises:
+        NegGenError: If it does not score by descriptions.
+    """
+    if not isinstance(model, Described):
+        raise NegGenError(
+            f"The model '{model.name}' does not score by descriptions, so no key attribute can "
+            f"explain it; take one that does, such as neggen."
+        )
+    return model
+
+
+def _check(model: Recommender, data: Dataset) -> tuple[Described, ItemVectors]:
+    described = require_described(model)
+    if model.user_ids is None or model.item_ids is None:
+        raise NegGenError(f"This {model.name} model is not fitted; call fit(data) first.")
+    if not (model.user_ids.equals(data.user_ids) and model.item_ids.equals(data.item_ids)):
+        raise NegGenError(
+            f"This {model.name} model was fitted on other users or items than these data hold; "
+            f"explain it with the data it was fitted on."
+        )
+    if data.records is None or data.vectors is None:
+        missing = "records" if data.records is None else "vectors"
+        raise NegGenError(
+            f"These data have no {missing}, so there are no key attributes to explain by; generate "
+            f"and encode them first."
+        )
+    return described, data.vectors
+
+
+def _positions(ids: Iterable[str], known: pl.Series, what: str) -> NDArray[np.int64]:
+    return index_of(ids, {name: position for position, name in enumerate(known)}, what)
+
+
+def _intervene(
+    model: Described,
+    data: Dataset,
+    vectors: ItemVectors,
+    items: NDArray[np.int64],
+    encoder: TextEncoder,
+) -> Interventions:
+    """Exchange every slot of some items, distinct internal ones, and see what that changes."""
+    slots, texts = _one_slot_changes(data, items)
+    place = slots["item"].to_numpy()
+    modality = np.array([vectors.modalities.index(name) for name in slots["modality"]], dtype=int)
+    distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    row_of = np.array([distinct[text] for text in texts], dtype=int)  # [slots]
+    width = vectors.positive.shape[2]
+    encoded = encoder.encode(list(distinct)) if distinct else np.zeros((0, width), np.float32)
+    if encoded.shape[1] != width:
+        raise NegGenError(
+            f"The encoder gives vectors of width {encoded.shape[1]}, but those of the data are "
+            f"{width} wide; take the encoder that made them."
+        )
+    effects = []
+    for start in range(0, max(1, len(place)), AT_ONCE):
+        few = slice(start, start + AT_ONCE)
+        before = _rows(vectors, place[few])
+        positive = before.positive.copy()  # [few, modalities, width]
+        positive[np.arange(len(positive)), modality[few]] = encoded[row_of[few]]
+        after = replace(before, positive=positive)
+        with torch.no_grad():
+            effects.append(model.effects_of(before) - model.effects_of(after))
+    return Interventions(slots, torch.cat(effects))
+
+
+def _one_slot_changes(data: Dataset, items: NDArray[np.int64]) -> tuple[pl.DataFrame, list[str]]:
+    """Return the slots of items in their first completion, and each one's changed description."""
+    assert data.records is not None
+    wanted = pl.DataFrame({"item_id": data.item_ids[items], "item": items})
+    chosen = (
+        data.records.join(wanted, on="item_id")
+        .sort("item", "modality", "completion")
+        .unique(["item", "modality"], keep="first", maintain_order=True)
+    )
+    rows: list[tuple[object, ...]] = []
+    texts: list[str] = []
+    for item, written in zip(
+        chosen["item"], chosen.select(list(Record.model_fields)).iter_rows(named=True), strict=True
+    ):
+        record = Record(**written)
+        texts += one_slot_negatives(record)
+        pairs = zip(record.values, record.replacements, strict=True)
+        rows += [
+            (item, record.item_id, record.modality, slot, *pair) for slot, pair in enumerate(pairs)
+        ]
+    return pl.DataFrame(rows, schema={"item": pl.Int64(), **SLOT}, orient="row"), texts
+
+
+def _rows(vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
+    """Return the vectors of some items, in their order."""
+    return replace(
+        vectors,
+        positive=vectors.positive[items],
+        negative=vectors.negative[items],
+        mask=vectors.mask[items],
+        text=None if vectors.text is None else vectors.text[items],
+    )
+
+
+def _exchanged(vectors: ItemVectors) -> ItemVectors:
+    """Return vectors of items that are what their first negatives say."""
+    return replace(vectors, positive=vectors.negative[:, 0])
+
+
+def _mean_tastes(model: Described, used: csr_matrix) -> Tensor:
+    """Average the tastes of the users of items ``[items, users]``, to ``[items, d]``."""
+    people = np.unique(used.indices)
+    tastes = model.tastes(torch.from_numpy(people.astype(np.int64)))  # [people, d]
+    shares = used[:, people] / np.maximum(np.diff(used.indptr), 1)[:, None]
+    mean: NDArray[np.float32] = shares.tocsr() @ tastes.cpu().numpy()
+    return torch.from_numpy(mean.astype(np.float32)).to(tastes.device)
