@@ -156,6 +156,19 @@ def test_users_concentrate_on_the_attributes_they_care_about(shop: Shop, attribu
     assert np.mean(concentration[True]) > 1.2 * np.mean(concentration[False])
 
 
+def test_taste_follows_from_a_users_causes_alone(shop: Shop) -> None:
+    """A sum of a share for every cause that is met: exactly linear in what the causes are."""
+    for taste, causes in list(zip(shop.taste, shop.causal.values(), strict=True))[:50]:
+        is_value = [
+            np.array(VALUES[name])[None] == shop.truth[name].to_numpy()[:, None] for name in causes
+        ]
+        ones = np.concatenate(is_value, axis=1).astype(float)  # [items, values]
+        weights, *_ = np.linalg.lstsq(ones, taste)
+        np.testing.assert_allclose(ones @ weights, taste, atol=1e-9)
+        np.testing.assert_allclose(taste * len(causes), np.rint(taste * len(causes)), atol=1e-9)
+        assert taste.max() > 0.5
+
+
 def test_collaborative_filtering_beats_popularity_on_the_log(
     matrices: dict[str, NDArray[np.float64]],
 ) -> None:

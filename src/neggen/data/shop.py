@@ -69,6 +69,7 @@ class Shop:
         truth: item_id and one column per true attribute value: shape, color, pattern, material
             (causal), background, photo_style, brand (confounders).
         causal: user_id → the attributes that decide this user's choices.
+        taste: t_ui, float64 ``[users, items]``, in the order of ``causal`` and of ``items``.
         seed: the seed the shop was made with; it also decides how pictures vary.
     """
 
@@ -77,6 +78,7 @@ class Shop:
     shifted: pl.DataFrame
     truth: pl.DataFrame
     causal: dict[str, tuple[str, ...]]
+    taste: NDArray[np.float64]
     seed: int
 
     def dataset(self, image_dir: Path) -> Dataset:
@@ -181,6 +183,7 @@ def make_shop(
         ),
         truth=truth,
         causal=dict(zip(user_ids, causal, strict=True)),
+        taste=taste,
         seed=seed,
     )
 

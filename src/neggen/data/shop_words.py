@@ -50,7 +50,7 @@ FOLLOWS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Confounder → (the causal attribute it follows, and the value it takes for each cause)."""
 
-_NAMES: dict[str, tuple[str, ...]] = {
+NAMES: dict[str, tuple[str, ...]] = {
     "mug": ("mug", "coffee mug", "tea cup"),
     "teapot": ("teapot", "tea pot", "teapot"),
     "vase": ("vase", "flower vase", "bud vase"),
@@ -80,6 +80,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "linen": ("linen", "woven linen", "washed linen"),
     "leather": ("leather", "stitched leather", "full-grain leather"),
 }
+"""What the shopkeeper may call each value of a causal attribute."""
 
 _SENTENCES: dict[str, tuple[str, ...]] = {
     "shape": (
@@ -152,7 +153,7 @@ def write_description(item: Mapping[str, str], rng: np.random.Generator) -> str:
 
 
 def _say(value: str, rng: np.random.Generator) -> str:
-    return _pick(_NAMES[value], rng)
+    return _pick(NAMES[value], rng)
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
