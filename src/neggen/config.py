@@ -53,7 +53,9 @@ _INCIDENTAL: Any = {
 }
 
 
-SplitKind = Literal["random", "leave-last", "time", "cold-items", "given"]
+SplitKind = Literal["random", "leave-last", "time", "cold-items", "popularity-shifted", "given"]
+DRAWN_SPLITS: tuple[SplitKind, ...] = ("random", "cold-items", "popularity-shifted")
+"""The kinds of split that another seed draws anew."""
 
 
 class SplitConfig(Config):
@@ -62,10 +64,13 @@ class SplitConfig(Config):
     kind: SplitKind = "random"
     """``random``: per user, by the rule of the MMRec toolbox. ``leave-last``: each user's last item
     tests, the one before validates. ``time``: global quantiles of time. ``cold-items``: whole
-    items are held out. ``given``: the labels that came with the source."""
+    items are held out. ``popularity-shifted``: the test draws items almost regardless of how
+    popular they are, training and validation as they come. ``given``: the labels that came with the
+    source."""
     seed: int = Field(0, ge=0)
     valid_share: float = Field(0.1, gt=0, lt=0.5)
-    """Share held out for validation (``time``, ``cold-items``; ``random`` holds out 10%)."""
+    """Share held out for validation (``time``, ``cold-items``, ``popularity-shifted``; ``random``
+    holds out 10%)."""
     test_share: float = Field(0.1, gt=0, lt=0.5)
     """Share held out for the test."""
 
@@ -73,9 +78,10 @@ class SplitConfig(Config):
     def name(self) -> str:
         """File name of this split inside a workspace, such as ``random-0``."""
         shares = ""
-        if self.kind in ("time", "cold-items") and self.shares != SplitConfig().shares:
+        by_share = self.kind in ("time", "cold-items", "popularity-shifted")
+        if by_share and self.shares != SplitConfig().shares:
             shares = "-" + "-".join(f"{share:g}" for share in self.shares)
-        seed = f"-{self.seed}" if self.kind in ("random", "cold-items") else ""
+        seed = f"-{self.seed}" if self.kind in DRAWN_SPLITS else ""
         return f"{self.kind}{shares}{seed}"
 
     @property
@@ -136,6 +142,10 @@ class LinearNegGenConfig(EASEConfig):
     """The ridge λ added to the diagonal of the Gram matrix."""
     content_weight: float = Field(10.0, ge=0)
     """w, how much it counts that two items are alike."""
+    use_text: bool = True
+    """Whether the items' own texts, if encoded, stand beside the descriptions, unopposed."""
+    new_item_regularization: float = Field(10.0, gt=0)
+    """The ridge μ of the regression that scores items without interactions by their content."""
     contrast: float = Field(0.0, ge=0, le=1)
     """ρ in x⁺ − ρx⁻: 1 keeps only the causal effect, 0 only the description, which validates best
     so far."""

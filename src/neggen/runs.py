@@ -28,9 +28,9 @@ import neggen
 from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
-from neggen.encoding.store import load_vectors
+from neggen.encoding.store import encoder_of, load_vectors
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import KS, evaluate_ranking
+from neggen.evaluation.ranking import KS, candidates_of, evaluate_ranking
 from neggen.generation.record_files import read_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
@@ -221,14 +221,30 @@ def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     return data.replace(records=records, vectors=load_vectors(workspace, data, records))
 
 
+def new_items(run: Run, workspace: Workspace) -> Dataset:
+    """Load a workspace of new items, encoded as those that a run was trained on.
+
+    Raises:
+        NegGenError: If the new items lack records or vectors, or those of another encoder.
+    """
+    data = with_vectors(workspace, load_dataset(workspace))
+    if encoder_of(workspace) != encoder_of(run.workspace):
+        raise NegGenError(
+            f"{workspace.path} is encoded by another text encoder than {run.workspace.path}; run "
+            f"neggen encode {workspace.path} with the encoder of the latter."
+        )
+    return data
+
+
 def evaluate_run(
     run: Run, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> dict[str, dict[str, float]]:
     """Measure a run on parts of its data or on named test sets, and keep the figures.
 
-    Ranked against all items. For ``valid`` and ``test`` each user's training items are taken out
-    (not the validation items, as in the MMRec protocol); for a further test set, everything in the
-    log is.
+    Ranked against all items, or, where all that a part holds is new (``cold-items``), against the
+    new items of that part; see :func:`~neggen.evaluation.ranking.candidates_of`. For ``valid`` and
+    ``test`` each user's training items are taken out (not the validation items, as in the MMRec
+    protocol); for a further test set, everything in the log is.
 
     Args:
         run: a finished run.
@@ -253,7 +269,14 @@ def evaluate_run(
         if target.nnz == 0:
             raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
         seen = data.everything if part in data.test_sets else data.train
-        result = evaluate_ranking(model.score_index, seen, target, ks=KS, device=device)
+        result = evaluate_ranking(
+            model.score_index,
+            seen,
+            target,
+            ks=KS,
+            candidates=candidates_of(target, data.train),
+            device=device,
+        )
         per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
         with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
             per_user.write_parquet(temporary)

@@ -69,6 +69,27 @@ def test_core_carries_features_test_sets_time_and_labels() -> None:
     assert core.test_sets["later"].tolist() == [[0, 1]]
 
 
+@given(pairs, st.integers(1, 4), st.integers(0, 99))
+def test_at_most_so_many_of_every_user(rows: list[tuple[int, int]], n: int, seed: int) -> None:
+    data = dataset(rows)
+    before, after = external(data), external(data.at_most(n, seed))
+    assert after <= before
+    for user in data.user_ids:
+        had, has = (sum(u == user for u, _ in kept) for kept in (before, after))
+        assert has == min(had, n)
+    assert external(data.at_most(n, seed)) == after
+
+
+def test_what_is_kept_at_most_is_drawn_by_seed_and_leaves_unused_items_out() -> None:
+    data = dataset([(user, item) for user in range(4) for item in range(9)])
+    drawn = {frozenset(external(data.at_most(2, seed))) for seed in range(5)}
+    assert len(drawn) == 5
+    sparse = data.at_most(1)
+    assert set(sparse.item_ids) == {item for _, item in external(sparse)}
+    with pytest.raises(NegGenError, match="at most 0 a user"):
+        data.at_most(0)
+
+
 @given(pairs)
 def test_matrices_hold_the_interactions(rows: list[tuple[int, int]]) -> None:
     data = dataset(rows)

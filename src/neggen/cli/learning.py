@@ -10,6 +10,7 @@ import typer
 
 from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
 from neggen.cli.output import console, epochs, print_json, print_metrics, print_table, say
+from neggen.errors import NegGenError
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as W/runs/neggen-random-0.")]
 
@@ -97,7 +98,10 @@ def evaluate(
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
-    """Rank all items for every user of the test part (and of further test sets) and measure it."""
+    """Rank all items for every user of the test part (and of further test sets) and measure it.
+
+    On the split cold-items, the new items of the part are ranked among themselves.
+    """
     from neggen.runs import Run, evaluate_run
 
     opened = Run.open(run)
@@ -112,6 +116,10 @@ def evaluate(
 def recommend(
     run: RunArgument,
     user: Annotated[list[str], typer.Option("--user", "-u", help="A user id. Repeatable.")],
+    new_items: Annotated[
+        Path | None,
+        typer.Option(help="A workspace of items that came after training, generated and encoded."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also items the user has used already.")
@@ -119,17 +127,32 @@ def recommend(
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to users, in the ids of your own data."""
+    """Recommend items to users, in the ids of your own data.
+
+    With --new-items, only items that nobody had used yet when the model was trained.
+    """
     from neggen.data.store import load_dataset
+    from neggen.models.described_items import Described
     from neggen.runs import Run
+    from neggen.runs import new_items as load_new_items
+    from neggen.workspace import Workspace
 
     opened = Run.open(run)
     model = opened.load_model(device)
-    found = model.recommend(user, k, exclude_seen=not include_seen)
+    if new_items is None:
+        found = model.recommend(user, k, exclude_seen=not include_seen)
+        data = load_dataset(opened.workspace)
+    elif isinstance(model, Described):
+        data = load_new_items(opened, Workspace.open(new_items))
+        found = model.recommend_new_items(data, user, k)
+    else:
+        raise NegGenError(
+            f"A {model.name} model cannot rank items that came after training; train neggen or "
+            f"neggen-linear."
+        )
     if as_json:
         print_json(found.to_dicts())
         return
-    data = load_dataset(opened.workspace)
     title = {item: data.item_title(position) for position, item in enumerate(data.item_ids)}
     rows = [
         [row["user_id"], str(row["rank"]), row["item_id"], title[row["item_id"]]]

@@ -20,9 +20,10 @@ from neggen.data.fingerprint import content_hash
 from neggen.data.images import check_images
 from neggen.data.indexing import core, incidence, moved, positions
 from neggen.data.indexing import index_of as index_of
-from neggen.data.split import draw_split
+from neggen.data.split import draw_split, places
 from neggen.data.tables import (
     PARTS,
+    as_log,
     as_polars,
     inside,
     refuse_repeated_items,
@@ -83,7 +84,7 @@ class Dataset:
     @classmethod
     def from_frames(
         cls,
-        interactions: Any,
+        interactions: Any | None,
         items: Any | None = None,
         image_dir: str | Path | None = None,
         *,
@@ -98,7 +99,8 @@ class Dataset:
         Args:
             interactions: polars or pandas frame or Arrow table with a user and an item column and
                 optionally ``timestamp`` (or ``time``, ``position``) and ``part`` (train, valid or
-                test). The first row of each user and item counts.
+                test). The first row of each user and item counts. None if nobody has used the
+                items yet.
             items: table with the same item column, optionally ``image``; every other column is an
                 attribute. Without it, the items are those of the interactions.
             image_dir: folder of the pictures. Pictures that are missing or unreadable are masked
@@ -114,9 +116,7 @@ class Dataset:
                 item, or a picture path that leaves ``image_dir``.
         """
         log_name, items_name = names
-        log = as_polars(interactions, log_name)
-        log = take_column(log, log_name, user_column, "user_id")
-        log = take_column(log, log_name, item_column, "item_id")
+        log = as_log(interactions, log_name, user_column, item_column)
         notes: list[str] = []
         if items is None:
             table = log.select("item_id").unique(maintain_order=True)
@@ -124,8 +124,7 @@ class Dataset:
             table = take_column(as_polars(items, items_name), items_name, item_column, "item_id")
             refuse_repeated_items(table, items_name)
             table = plain_attributes(table, inside(items_name), notes)
-        log = with_time(log, log_name)
-        log = with_parts(log, log_name)
+        log = with_parts(with_time(log, log_name), log_name)
         notes.extend(unused_columns(log, log_name))
         log = without_unknown_items(log, table, log_name, drop=drop_unknown, notes=notes)
         log = without_repeats(log, notes)
@@ -153,7 +152,7 @@ class Dataset:
         """Return a copy whose interactions are divided into train, valid and test.
 
         Raises:
-            NegGenError: If the kind needs a time or labels that the data lack.
+            NegGenError: If there is no interaction, or the kind needs what the data lack.
         """
         config = (
             kind
@@ -173,6 +172,20 @@ class Dataset:
         if not keep.any():
             raise NegGenError(f"No interaction is left in the {k}-core; use a smaller k.")
         return self._select(keep)
+
+    def at_most(self, n: int, seed: int = 0) -> Dataset:
+        """Return a copy that keeps ``n`` random interactions of every user who has more.
+
+        Raises:
+            NegGenError: If ``n`` is under 1 or there is no interaction.
+        """
+        if n < 1 or not len(self.users):
+            raise NegGenError(
+                f"No interaction is left of {len(self.users):,} with at most {n} a user; "
+                f"keep 1 or more of some."
+            )
+        chance = np.random.default_rng(seed).random(len(self.users))
+        return self._select(places(self.users, chance)[0] < n)
 
     def _select(self, keep: NDArray[np.bool_]) -> Dataset:
         """Keep some interactions, and only the users and items that still occur."""

@@ -47,8 +47,8 @@ def core(users: NDArray[np.int32], items: NDArray[np.int32], k: int) -> NDArray[
     """
     keep = np.ones(len(users), dtype=bool)
     while True:
-        per_user = np.bincount(users[keep], minlength=int(users.max()) + 1)
-        per_item = np.bincount(items[keep], minlength=int(items.max()) + 1)
+        per_user = np.bincount(users[keep], minlength=int(users.max(initial=0)) + 1)
+        per_item = np.bincount(items[keep], minlength=int(items.max(initial=0)) + 1)
         enough = keep & (per_user[users] >= k) & (per_item[items] >= k)
         if enough.sum() == keep.sum():
             return keep

@@ -55,6 +55,18 @@ def _from_pandas(frame: Any, where: str) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def as_log(frame: Any | None, where: str, user_column: str, item_column: str) -> pl.DataFrame:
+    """Return a table of interactions with clean ``user_id`` and ``item_id``; None has no rows.
+
+    Raises:
+        NegGenError: As :func:`as_polars` and :func:`take_column` do.
+    """
+    if frame is None:
+        return pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
+    log = take_column(as_polars(frame, where), where, user_column, "user_id")
+    return take_column(log, where, item_column, "item_id")
+
+
 def take_column(table: pl.DataFrame, where: str, column: str, name: str) -> pl.DataFrame:
     """Return ``table`` with the id column ``column`` cleaned and renamed to ``name``.
 

@@ -142,18 +142,27 @@ def keep_encoded(
     return EncodingSummary(texts=len(texts), encoded=len(missing), dim=dim)
 
 
-def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
-    """Arrange the workspace's vectors by item and modality.
+def encoder_of(workspace: Workspace) -> str:
+    """Return the fingerprint of the encoder of a workspace's vectors.
 
     Raises:
-        NegGenError: If ``neggen encode`` has not run since the records or the items changed.
+        NegGenError: If ``neggen encode`` has not run yet.
     """
     manifest = workspace.vectors_dir / "manifest.toml"
     if not manifest.is_file():
         raise NegGenError(
             f"{workspace.path} has no vectors yet; run: neggen encode {workspace.path}"
         )
-    store = VectorStore(_path(workspace, read_toml(manifest)["fingerprint"]))
+    return str(read_toml(manifest)["fingerprint"])
+
+
+def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
+    """Arrange the workspace's vectors by item and modality.
+
+    Raises:
+        NegGenError: If ``neggen encode`` has not run since the records or the items changed.
+    """
+    store = VectorStore(_path(workspace, encoder_of(workspace)))
     if missing := store.missing(_texts(data, records)):
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "

@@ -63,11 +63,15 @@ class TextEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 over the weights, so that vectors of two encoders are never mixed."""
+        """A SHA-256 over the weights, so that vectors of two encoders are never mixed.
+
+        It is taken in bfloat16, so that it is the same on hardware that computes in float32.
+        """
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
+            weights = tensor.bfloat16() if tensor.is_floating_point() else tensor
             digest.update(name.encode())
-            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+            digest.update(weights.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def encode(

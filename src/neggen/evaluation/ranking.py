@@ -1,4 +1,8 @@
-"""Full-ranking evaluation: every user against every item, in chunks of bounded memory."""
+"""Full-ranking evaluation: every user against every item, in chunks of bounded memory.
+
+Where all that is held out is new, as in the split ``cold-items``, every user is ranked against the
+new items alone; see :func:`candidates_of`.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,23 @@ class RankingResult:
 def users_at_once(items: int) -> int:
     """Return for how many users the scores of all items may be held together."""
     return max(1, CHUNK_SCORES // items)
+
+
+def candidates_of(target: csr_matrix, train: csr_matrix) -> NDArray[np.bool_] | None:
+    """Return which items to rank when ``target`` is measured: None for all of them.
+
+    If nobody has used any target item in training, these items are ranked among themselves, as is
+    usual for cold items: among all items they would drown in those that a model knows.
+
+    Args:
+        target: 0/1 ``[users, items]``, the part that is measured.
+        train: 0/1 ``[users, items]``, what was learned from.
+
+    Returns:
+        bool ``[items]``, True for the items of ``target``, or None.
+    """
+    wanted = np.bincount(target.indices, minlength=target.shape[1]) > 0  # [items]
+    return None if wanted[train.indices].any() else wanted
 
 
 def evaluate_ranking(

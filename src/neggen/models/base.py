@@ -155,18 +155,7 @@ class Recommender(ABC):
             if exclude_seen:
                 # Not in place: a model may hand out its own tensor.
                 scores = scores.index_put(self._seen_by(chunk), scores.new_tensor(-torch.inf))
-            top = scores.topk(min(k, len(items)), dim=1)  # [chunk, k]
-            best, rank = top.indices.cpu().numpy(), np.arange(1, top.indices.shape[1] + 1)
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "user_id": self.user_ids[np.repeat(chunk, len(rank))],  # type: ignore[index]
-                        "rank": np.tile(rank, len(chunk)),
-                        "item_id": items[best.ravel()],
-                        "score": top.values.cpu().numpy().ravel(),
-                    }
-                )
-            )
+            frames.append(best_items(self.user_ids[chunk], items, scores, k))  # type: ignore[index]
         return pl.concat(frames).filter(pl.col("score").is_finite())
 
     def save(self, folder: str | Path) -> None:
@@ -249,6 +238,27 @@ class Recommender(ABC):
         if self.item_ids is None:
             raise NegGenError(f"This {self.name} model is not fitted; call fit(data) first.")
         return self.item_ids
+
+
+def best_items(users: pl.Series, items: pl.Series, scores: Tensor, k: int) -> pl.DataFrame:
+    """Return each user's ``k`` best items as :meth:`Recommender.recommend` does.
+
+    Args:
+        users: external ids, ``[users]``.
+        items: external ids, ``[items]``.
+        scores: float ``[users, items]``.
+        k: how many items each; fewer where there are not as many.
+    """
+    top = scores.topk(min(k, len(items)), dim=1)  # [users, k]
+    best, rank = top.indices.cpu().numpy(), np.arange(1, top.indices.shape[1] + 1)
+    return pl.DataFrame(
+        {
+            "user_id": users[np.repeat(np.arange(len(users)), len(rank))],
+            "rank": np.tile(rank, len(users)),
+            "item_id": items[best.ravel()],
+            "score": top.values.cpu().numpy().ravel(),
+        }
+    )
 
 
 def _check_device(device: str) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
+import polars as pl
 from torch import Tensor
 
 from neggen.data.vectors import ItemVectors
+from neggen.encoding.text import TextEncoder
+from neggen.models.balance import CATALOG, Balance, with_catalog
+from neggen.models.base import Recommender
 
 
-class Described(ABC):
+class Described(Recommender):
     """A recommender part of whose score follows from descriptions alone.
 
     For anything described, be it a new item or an item with other words, that part of the score of
     every user is ``tastes(users) @ effects_of(vectors).T``.
+
+    Attributes:
+        balance: how the vectors of the training catalogue were made comparable.
     """
+
+    balance: Balance
 
     @abstractmethod
     def effects_of(self, vectors: ItemVectors) -> Tensor:
@@ -31,3 +42,41 @@ class Described(ABC):
     @abstractmethod
     def tastes(self, users: Tensor) -> Tensor:
         """Return what internal users look for, int64 ``[batch]`` to float ``[batch, d]``."""
+
+    def known(self, vectors: ItemVectors) -> ItemVectors:
+        """Give vectors the modality of the items' own texts if the model knows it."""
+        missing = CATALOG in self.balance.modalities and CATALOG not in vectors.modalities
+        return with_catalog(vectors) if missing else vectors
+
+    def recommend_new_items(
+        self,
+        items: Any,
+        users: Sequence[str] | None = None,
+        k: int = 20,
+        *,
+        records: pl.DataFrame | None = None,
+        encoder: TextEncoder | None = None,
+    ) -> pl.DataFrame:
+        """Return the best of the items that came after training, for every user.
+
+        They are ranked by :meth:`effects_of` and :meth:`tastes`. An item that the model knows from
+        training is left out; :meth:`recommend` ranks it.
+
+        Args:
+            items: a table with the columns of the training catalogue, or a data set with vectors.
+            users: external user ids; everybody by default.
+            k: how many items each, at most.
+            records: descriptions and negatives of these items, as ``neggen generate`` writes them.
+                Without them a model that knows the items' own texts goes by these alone.
+            encoder: the one that encoded the training catalogue; the built-in one by default.
+
+        Returns:
+            A frame with ``user_id``, ``rank`` (from 1), ``item_id`` and ``score``.
+
+        Raises:
+            NegGenError: If a user is unknown, ``k`` is under 1, no item is new or described in a
+                way the model knows, or the model learned nothing from descriptions.
+        """
+        from neggen.models.new_items import recommend_new_items
+
+        return recommend_new_items(self, items, users, k, records=records, encoder=encoder)

@@ -51,8 +51,12 @@ class EASE(Recommender):
         return torch.from_numpy((data.train.T @ data.train).toarray())
 
     def _score(self, users: Tensor) -> Tensor:
-        rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())  # [batch, items]
-        return rows.to(self.weights.device) @ self.weights
+        return self._used(users) @ self.weights
+
+    def _used(self, users: Tensor) -> Tensor:
+        """Return the training rows of users, ``[batch, items]``."""
+        rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())
+        return rows.to(self.weights.device)
 
     def item_factors(self) -> Tensor:
         """Return V√Σ of the leading singular directions of B ≈ UΣVᵀ, ``[items, at most 64]``.

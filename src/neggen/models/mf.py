@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
@@ -18,6 +19,9 @@ from neggen.training.losses import bpr_loss, embedding_regularization
 class MFModule(Factors):
     """One table of embeddings for users and items, trained by BPR.
 
+    An item that nobody has used starts at zero, and is never drawn, neither as a positive nor as a
+    negative. All that scores it is what a model adds to its embedding: content, or other items.
+
     A model that makes more of its embeddings overrides ``final`` (or ``first``) and keeps the rest.
     """
 
@@ -29,6 +33,7 @@ class MFModule(Factors):
         with seeded(config.seed):
             nn.init.xavier_uniform_(table[: self.users])
             nn.init.xavier_uniform_(table[self.users :])
+        table[self.users :][np.bincount(interactions.indices, minlength=self.items) == 0] = 0
         self.nodes = nn.Parameter(table.to(config.device))  # [users + items, d]
 
     def first(self) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import evaluate_ranking
+from neggen.evaluation.ranking import candidates_of, evaluate_ranking
 from neggen.models.balance import Balance
 from neggen.models.history import History
 from neggen.models.neggen import NegGen
@@ -55,5 +55,8 @@ def _ndcg(model: NegGen, data: Dataset, vectors: ItemVectors) -> float:
     def score(users: torch.Tensor) -> torch.Tensor:
         return model.backbone.score_index(users).to(device) + tastes[users] @ effects.T
 
-    found = evaluate_ranking(score, data.train, data.valid, ks=(20,), device=device)
+    candidates = candidates_of(data.valid, data.train)
+    found = evaluate_ranking(
+        score, data.train, data.valid, ks=(20,), candidates=candidates, device=device
+    )
     return found.metrics["ndcg@20"]

@@ -13,7 +13,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.errors import NegGenError
 from neggen.models import model_class
-from neggen.models.balance import CATALOG, Balance, with_catalog
+from neggen.models.balance import Balance
 from neggen.models.base import FitContext, Recommender, under
 from neggen.models.causal import EffectNetwork
 from neggen.models.described import described
@@ -125,6 +125,7 @@ class NegGen(GradientModel, Described):
         module = NegGenModule(data, base, self.config)
         self._train(module, data, context, depends_on=module.content_hash)
         self.backbone, self.network, self.effect_weight = base, module.causal, module.effect_weight
+        self.balance = self.network.balance
         with torch.no_grad():
             tastes, found = module.learned()
             self.user_tastes = self.effect_weight * tastes
@@ -150,19 +151,14 @@ class NegGen(GradientModel, Described):
         self.backbone.user_ids, self.backbone.item_ids = self.user_ids, self.item_ids
         self.backbone._seen = self._seen
         self.backbone._restore(under("base", tensors))
+        self.balance = Balance.restored(under("balance", tensors))
         self.network = EffectNetwork(
-            Balance.restored(under("balance", tensors)),
+            self.balance,
             dim=self.config.dim,
             heads=self.config.heads,
             contrast=self.config.contrast,
         ).to(self.config.device)
         self.network.load_state_dict(under("network", tensors))
-
-    def known(self, vectors: ItemVectors) -> ItemVectors:
-        """Give vectors the modality of the items' own texts if the network knows it."""
-        known = self.network.balance.modalities
-        missing = CATALOG in known and CATALOG not in vectors.modalities
-        return with_catalog(vectors) if missing else vectors
 
 
 def _check_base(base: Recommender, data: Dataset) -> None:

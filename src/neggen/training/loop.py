@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from neggen.config import TrainConfig
 from neggen.errors import NegGenError, nearest
-from neggen.evaluation.ranking import Scorer, evaluate_ranking
+from neggen.evaluation.ranking import Scorer, candidates_of, evaluate_ranking
 from neggen.negatives.uniform import UniformSampler
 from neggen.training.checkpoint import load_tensors, save_tensors
 
@@ -125,6 +125,10 @@ def train(
 ) -> TrainState:
     """Train ``module`` in place and leave it with the weights that validated best.
 
+    Validation ranks all items, or the new ones if all that validates is new; see
+    :func:`~neggen.evaluation.ranking.candidates_of`. Negatives are drawn from the items that
+    somebody has used: otherwise training would teach that new items are bad.
+
     The start itself is a candidate: it is evaluated before the first step, so a module that starts
     at a good model can only be replaced by one that validates better.
 
@@ -148,7 +152,9 @@ def train(
     optimizer = torch.optim.Adam(
         [p for p in module.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
     )
-    sampler = UniformSampler(interactions, device)
+    used = np.unique(interactions.indices).astype(np.int64)
+    used_items = torch.from_numpy(used).to(device)
+    sampler = UniformSampler(interactions[:, used], device)
     rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int64)).to(device)
@@ -156,10 +162,17 @@ def train(
     steps = math.ceil(len(users) / config.batch_size)
     every = config.evaluate_every or math.ceil(STEPS_TO_VALIDATION / steps)
 
+    candidates = candidates_of(valid, interactions)
+
     def validate() -> dict[str, float]:
         def measure(scorer: Scorer) -> dict[str, float]:
             figures = evaluate_ranking(
-                scorer, interactions, valid, ks=VALIDATION_KS, device=device
+                scorer,
+                interactions,
+                valid,
+                ks=VALIDATION_KS,
+                candidates=candidates,
+                device=device,
             ).metrics
             if config.metric not in figures:
                 hint = nearest(config.metric, figures)
@@ -183,7 +196,7 @@ def train(
         total = torch.zeros((), device=device)
         for index in torch.split(order, config.batch_size):
             batch_users = users[index]
-            negatives = sampler.sample(batch_users, generator)
+            negatives = used_items[sampler.sample(batch_users, generator)]
             loss = module.loss(Batch(batch_users, positives[index], negatives), generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

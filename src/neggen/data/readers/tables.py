@@ -27,7 +27,8 @@ class TablesReader:
         """Return whether ``path`` is a table or a folder with a table of interactions."""
         if path.is_file():
             return path.suffix in SUFFIXES
-        return any((path / f"interactions{suffix}").is_file() for suffix in SUFFIXES)
+        tables = ("interactions", "items")
+        return any((path / f"{name}{end}").is_file() for name in tables for end in SUFFIXES)
 
     def read(self, path: Path, options: ReadOptions) -> Dataset:
         """Read the tables and check the pictures.
@@ -36,10 +37,10 @@ class TablesReader:
             NegGenError: For a missing, ambiguous or damaged table; see ``Dataset.from_frames``.
         """
         log_path = options.interactions or (path if path.is_file() else _only(path, "interactions"))
-        if log_path is None:
-            raise NegGenError(f"{path} has no interactions.*; name it with --interactions.")
         items_path = options.items or (_only(path, "items") if path.is_dir() else None)
-        log = read_table(log_path)
+        if log_path is None and items_path is None:
+            raise NegGenError(f"{path} has no interactions.*; name it with --interactions.")
+        log = None if log_path is None else read_table(log_path)
         items = None if items_path is None else read_table(items_path)
         images, notes = options.images, tuple[str, ...]()
         if options.downloads is not None:
