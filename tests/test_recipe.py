@@ -87,6 +87,7 @@ def test_what_is_typed_goes_over_what_is_written() -> None:
         (Recipe(seed=2), True, "given", 0),
         (Recipe(seed=2, split_seed=0), False, "random", 0),
         (Recipe(seed=2, split_seed=5, split="cold-items"), False, "cold-items", 5),
+        (Recipe(seed=2, split="popularity-shifted"), True, "popularity-shifted", 2),
         (Recipe(seed=2, split="leave-last"), False, "leave-last", 0),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neggen.config import EASEConfig, LightGCNConfig, SplitConfig
+from neggen.config import EASEConfig, LightGCNConfig, SplitConfig, SplitKind
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
@@ -241,7 +242,7 @@ def test_a_part_without_interactions_is_named(ready: Workspace) -> None:
     seed=st.integers(0, 3),
     split=st.builds(
         SplitConfig,
-        kind=st.sampled_from(["random", "leave-last", "time", "cold-items", "given"]),
+        kind=st.sampled_from(get_args(SplitKind)),
         seed=st.integers(0, 3),
     ),
     changed=st.booleans(),

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from neggen.config import Config, SplitConfig, SplitKind, merged
+from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
 from neggen.errors import NegGenError
 from neggen.workspace import read_toml
 
@@ -58,7 +58,7 @@ class Recipe(Config):
         """Return the split, ``labeled`` saying whether the data came with one."""
         kind = self.split or ("given" if labeled else "random")
         seed = self.seed if self.split_seed is None else self.split_seed
-        return SplitConfig(kind=kind, seed=seed if kind in ("random", "cold-items") else 0)
+        return SplitConfig(kind=kind, seed=seed if kind in DRAWN_SPLITS else 0)
 
     @property
     def model_settings(self) -> dict[str, Any]:

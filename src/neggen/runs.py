@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 import neggen
-from neggen.config import ModelConfig, SplitConfig
+from neggen.config import DRAWN_SPLITS, ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import encoder_of, load_vectors
@@ -193,7 +193,7 @@ def train_run(
 def run_name(model_name: str, config: ModelConfig, split: SplitConfig) -> str:
     """Return the usual folder name: model and split, then seed and changed settings if need be."""
     name = f"{model_name}-{split.name}"
-    if split.kind not in ("random", "cold-items") or config.seed != split.seed:
+    if split.kind not in DRAWN_SPLITS or config.seed != split.seed:
         name += f"-seed{config.seed}"
     usual = type(config)(seed=config.seed).identity()
     if config.identity() != usual:

@@ -69,7 +69,9 @@ def test_seeds(train) -> None:
     assert (plain.load_data().train != seeded.load_data().train).nnz > 0
 
 
-@pytest.mark.parametrize("split", ["random", "leave-last", "time", "cold-items"])
+@pytest.mark.parametrize(
+    "split", ["random", "leave-last", "time", "cold-items", "popularity-shifted"]
+)
 def test_splits(train, split: str) -> None:
     run = train("--split", split)
     assert run.manifest["split"]["kind"] == split

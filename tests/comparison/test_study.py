@@ -9,7 +9,7 @@ import pytest
 
 from neggen.comparison.space import packaged, samples
 from neggen.comparison.study import Study
-from neggen.config import SplitConfig
+from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.errors import NegGenError
 from neggen.models import MODELS
 
@@ -65,8 +65,9 @@ def test_the_split_of_the_source_if_it_has_one() -> None:
     study = parse(ROWS)
     assert study.on(labeled=True).split_config(3) == SplitConfig(kind="given")
     assert study.on(labeled=False).split_config(3) == SplitConfig(kind="random", seed=3)
-    cold = parse(f"split = 'cold-items'\n{ROWS}").on(labeled=True)
-    assert cold.split_config(3) == SplitConfig(kind="cold-items", seed=3)
+    for kind in DRAWN_SPLITS:
+        drawn = parse(f"split = '{kind}'\n{ROWS}").on(labeled=True)
+        assert drawn.split_config(3) == SplitConfig(kind=kind, seed=3)
 
 
 def test_every_model_has_a_usual_space_that_it_can_take() -> None:
@@ -74,11 +75,19 @@ def test_every_model_has_a_usual_space_that_it_can_take() -> None:
     assert [model for model in MODELS if not study.space(model)] == ["popularity"]
 
 
-@pytest.mark.parametrize(("name", "split"), [("warm", "random"), ("cold", "cold-items")])
-def test_the_studies_that_come_along(name: str, split: str) -> None:
-    study = Study.read(Path(__file__).parents[2] / "recipes" / f"{name}.toml")
-    assert study.split == split
-    assert {row.model for row in study.rows.values()} == set(MODELS)
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(RECIPES.glob("*.toml")) if path.stem != "neggen-paper"],
+    ids=lambda path: path.stem,
+)
+def test_the_studies_that_come_along(path: Path) -> None:
+    study = Study.read(path)
+    assert study.reference in study.rows
+    placebos = [row for row in study.rows.values() if row.negatives == "shuffled"]
+    assert placebos, "a study shows what its negatives are worth"
 
 
 def test_the_packaged_ablations() -> None:

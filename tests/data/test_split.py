@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neggen.config import SplitConfig
+from neggen.config import DRAWN_SPLITS, SplitConfig, SplitKind
 from neggen.data.dataset import Dataset
 from neggen.data.split import draw_split
 from neggen.errors import NegGenError
@@ -57,11 +57,11 @@ def test_random_is_seeded(sizes: list[int], seed: int) -> None:
     assert (one == same).all()
 
 
-def test_another_seed_draws_another_split() -> None:
+@pytest.mark.parametrize("kind", DRAWN_SPLITS)
+def test_another_seed_draws_another_split(kind: SplitKind) -> None:
     users, items = log_of([30] * 20, 0)
     one, other = (
-        draw_split(users, items, None, None, SplitConfig(kind=kind, seed=seed))
-        for kind, seed in (("random", 0), ("random", 1))
+        draw_split(users, items, None, None, SplitConfig(kind=kind, seed=seed)) for seed in (0, 1)
     )
     assert (one != other).any()
 
@@ -120,6 +120,55 @@ def test_cold_items_are_disjoint(count: int, valid: float, test: float, seed: in
     assert not held & tested
     assert len(held) == max(1, round(count * valid))
     assert len(tested) == max(1, round(count * test))
+
+
+@settings(max_examples=50)
+@given(user_sizes, st.floats(0.05, 0.4), st.floats(0.05, 0.4), seeds)
+def test_popularity_shifted_leaves_users_and_items_something(
+    sizes: list[int], valid: float, test: float, seed: int
+) -> None:
+    users, items = log_of(sizes, seed)
+    config = SplitConfig(kind="popularity-shifted", seed=seed, valid_share=valid, test_share=test)
+    try:
+        parts = draw_split(users, items, None, None, config)
+    except NegGenError as error:  # hardly any item was used twice
+        assume("leaves the" not in str(error))
+        raise
+    assert (parts == draw_split(users, items, None, None, config)).all()
+    counts = np.bincount(parts, minlength=3)
+    assert counts[1] <= round(valid * len(users))
+    assert counts[2] <= round(test * len(users))
+    for user, size in enumerate(sizes):
+        own = np.bincount(parts[users == user], minlength=3)
+        assert own[0] >= 1
+        assert size - own[2] >= min(size, 2)
+    assert set(items[parts == 0]) == set(items)
+
+
+def skewed(seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """A log of 2,000 users, who use item i with chance 1.5 / (i + 3)."""
+    rng = np.random.default_rng(seed)
+    users, items = np.nonzero(rng.random((2000, 200)) < 1.5 / (np.arange(200) + 3))
+    return users.astype(np.int32), items.astype(np.int32)
+
+
+def test_the_popularity_shifted_test_is_even_and_the_rest_is_skewed() -> None:
+    users, items = skewed(0)
+    config = SplitConfig(kind="popularity-shifted", valid_share=0.1, test_share=0.1)
+    parts = draw_split(users, items, None, None, config)
+    of_part = [np.bincount(items[parts == part], minlength=200) for part in range(3)]
+    assert of_part[2].sum() == round(0.1 * len(users))
+    assert of_part[1].sum() == round(0.1 * len(users))
+
+    def unevenness(counts: NDArray[np.int64]) -> float:  # Gini: mean difference of all pairs
+        return float(np.abs(counts[:, None] - counts).mean() / (2 * counts.mean()))
+
+    train, valid, test = (unevenness(counts) for counts in of_part)
+    assert test < 0.3 < 0.45 < train
+    assert abs(valid - train) < 0.1
+    # The random split, in contrast, tests on what is popular.
+    parts = draw_split(users, items, None, None, SplitConfig(kind="random"))
+    assert unevenness(np.bincount(items[parts == 2], minlength=200)) > 0.4
 
 
 def test_given_parts_are_kept() -> None:

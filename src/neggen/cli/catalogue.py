@@ -76,6 +76,12 @@ def import_source(
     k_core: Annotated[
         int, typer.Option(min=0, help="Keep users and items with at least this many interactions.")
     ] = 0,
+    at_most: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Keep this many random interactions of users with more, before the core."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the data of another import.")
     ] = False,
@@ -111,6 +117,8 @@ def import_source(
             image_column=image_column,
             drop_unknown=drop_unknown,
         )
+        if at_most is not None:
+            data = data.at_most(at_most)
         return data.k_core(k_core) if k_core else data
 
     if download_images and not overwrite:

@@ -23,6 +23,7 @@ class SplitName(StrEnum):
     leave_last = "leave-last"
     time = "time"
     cold_items = "cold-items"
+    popularity_shifted = "popularity-shifted"
 
 
 def train(

@@ -45,7 +45,7 @@ from neggen.comparison.space import (
     samples,
     with_settings,
 )
-from neggen.config import Config, SplitConfig, SplitKind, merged
+from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
 from neggen.errors import NegGenError, nearest
 from neggen.models import model_class
 from neggen.workspace import read_toml
@@ -155,7 +155,7 @@ class Study(Config):
     def split_config(self, seed: int) -> SplitConfig:
         """Return the split of a seed; a split that is not drawn is the same for all."""
         kind = self.split or "random"
-        return SplitConfig(kind=kind, seed=seed if kind in ("random", "cold-items") else 0)
+        return SplitConfig(kind=kind, seed=seed if kind in DRAWN_SPLITS else 0)
 
     def tuned_row(self, name: str) -> str:
         """Return the row whose trials decide the settings of a row: itself unless it says else."""

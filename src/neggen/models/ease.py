@@ -11,6 +11,7 @@ from neggen.config import EASEConfig
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+from neggen.models.graph import csr_tensor
 from neggen.training.loop import seeded
 
 FACTORS = 64
@@ -54,9 +55,8 @@ class EASE(Recommender):
         return self._used(users) @ self.weights
 
     def _used(self, users: Tensor) -> Tensor:
-        """Return the training rows of users, ``[batch, items]``."""
-        rows = torch.from_numpy(self.train[users.cpu().numpy()].toarray())
-        return rows.to(self.weights.device)
+        """Return the training rows of users, sparse CSR ``[batch, items]``."""
+        return csr_tensor(self.train[users.cpu().numpy()], self.weights.device)
 
     def item_factors(self) -> Tensor:
         """Return V√Σ of the leading singular directions of B ≈ UΣVᵀ, ``[items, at most 64]``.

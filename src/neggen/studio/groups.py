@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neggen.config import DRAWN_SPLITS
 from neggen.models import model_class
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
 
 def split_title(split: Mapping[str, Any]) -> str:
     """Name a split in words, such as ``random, seed 0``."""
-    drawn = split["kind"] in ("random", "cold-items")
+    drawn = split["kind"] in DRAWN_SPLITS
     return f"{split['kind']}, seed {split['seed']}" if drawn else str(split["kind"])
 
 

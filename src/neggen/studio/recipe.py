@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neggen.config import SplitConfig
+from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.models import model_class
 from neggen.runs import usual_name
@@ -75,7 +75,7 @@ def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"--split {split.kind}"
     if seed:
         yield f"--seed {seed}"
-    if split.seed != seed and split.kind in ("random", "cold-items"):
+    if split.seed != seed and split.kind in DRAWN_SPLITS:
         yield f"--split-seed {split.seed}"
 
 
