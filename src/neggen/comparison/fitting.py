@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from filelock import FileLock
 
@@ -28,7 +27,7 @@ from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.data.tables import PARTS
-from neggen.evaluation.ranking import RankingResult, evaluate_ranking
+from neggen.evaluation.ranking import RankingResult, candidates_of, evaluate_ranking
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.neggen import NegGen
@@ -186,12 +185,11 @@ class Task:
         """Rank as ``evaluate_run`` does."""
         further = part in self.data.test_sets
         target = self.data.matrix(part)
-        cold = self._split.kind == "cold-items" and not further
         return evaluate_ranking(
             model.score_index,
             self.data.everything if further else self.data.train,
             target,
-            candidates=np.bincount(target.indices, minlength=target.shape[1]) > 0 if cold else None,
+            candidates=candidates_of(target, self.data.train),
             device=self._device,
         )
 

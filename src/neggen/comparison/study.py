@@ -72,6 +72,8 @@ class Row(Config):
     differs in what it says itself."""
     base: str | None = None
     """Another row whose model and chosen settings NegGen starts from."""
+    against: str | None = None
+    """The row that this one is tested against; None for the study's reference."""
     negatives: Negatives = "generated"
     """Which negatives it learns from."""
     modality: Literal["image", "text"] | None = None
@@ -106,7 +108,7 @@ class Study(Config):
     part: str = "test"
     """The part the table is about: ``test`` or the name of a further test set."""
     reference: str | None = None
-    """The row that every other is compared with; None for the last one."""
+    """The row that every other is tested against unless it says else; None for the last one."""
     budget: int = Field(0, ge=0)
     """Trials of every row on the validation part of seed 0; 0 keeps the defaults."""
     rows: Mapping[str, Row] = Field(min_length=1)
@@ -152,6 +154,11 @@ class Study(Config):
         """The name of the row that every other is compared with."""
         return self.reference or list(self.rows)[-1]
 
+    def opponent(self, name: str) -> str | None:
+        """Return the row that a row is tested against; None for the reference itself."""
+        against = self.rows[name].against or self.reference_row
+        return None if against == name else against
+
     def split_config(self, seed: int) -> SplitConfig:
         """Return the split of a seed; a split that is not drawn is the same for all."""
         kind = self.split or "random"
@@ -186,6 +193,8 @@ class Study(Config):
 
     def _check(self) -> None:
         for name, row in self.rows.items():
+            if row.against is not None:
+                self._known(row.against, f"rows.{name}.against")
             if "seed" in row.settings:
                 raise NegGenError(f"rows.{name} sets a seed, which the seeds of the study decide.")
             if row.same_search_as is not None and row.search is not None:

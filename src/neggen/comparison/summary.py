@@ -1,4 +1,4 @@
-"""What a study found, as plain values: figures by seed, and every row against the reference."""
+"""What a study found, as plain values: figures by seed, and every row against another."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def summarize(
         fits: by seed, under ``("row", name)`` and ``("sweep", name, number of the value)``.
     """
     found = {name: _row(study, name, tuned, fits["row", name]) for name in rows}
-    reference = study.reference_row
-    others = [name for name in rows if name != reference]
-    if reference in found:
-        theirs = per_user(study, fits["row", reference])
-        compared = {
-            name: asdict(
-                compare_over_seeds(per_user(study, fits["row", name]), theirs, study.metric)
-            )
-            for name in others
-        }
-        for test in ("t_test", "wilcoxon"):
-            for name, p in zip(others, holm([compared[n][test] for n in others]), strict=True):
-                compared[name][f"{test}_holm"] = p
-        for name in others:
-            found[name]["against_reference"] = compared[name]
+    pairs = {
+        name: other
+        for name in rows
+        if (other := study.opponent(name)) is not None and other in found
+    }
+    users = {name: per_user(study, fits["row", name]) for name in {*pairs, *pairs.values()}}
+    compared = {
+        name: asdict(compare_over_seeds(users[name], users[other], study.metric))
+        for name, other in pairs.items()
+    }
+    for test in ("t_test", "wilcoxon"):
+        for name, p in zip(pairs, holm([compared[n][test] for n in pairs]), strict=True):
+            compared[name][f"{test}_holm"] = p
+    for name, other in pairs.items():
+        found[name]["against"] = {"row": other, **compared[name]}
     return {
         "title": study.title,
         "split": study.split,
@@ -55,7 +55,7 @@ def summarize(
         "seeds": study.seeds,
         "metric": study.metric,
         "budget": study.budget,
-        "reference": reference,
+        "reference": study.reference_row,
         "rows": found,
         "sweeps": {
             name: _sweep(study, name, fits)
@@ -105,7 +105,7 @@ def _row(
         "diversity": {
             figure: [fit.diversity[figure] for fit in fits] for figure in fits[0].diversity
         },
-        "against_reference": None,
+        "against": None,
     }
 
 

@@ -57,14 +57,18 @@ def table(results: Mapping[str, Any], *, wide: bool = True) -> tuple[list[str], 
     rows, metrics = results["rows"], list(dict.fromkeys([*SHOWN, results["metric"]]))
     every = [key for key in DIVERSITY if all(key in row["diversity"] for row in rows.values())]
     columns = ["", *map(label, metrics), "coverage@20", "gain", "p (Holm)"]
+    if several := len(_opponents(results)) > 1:
+        columns.append("over")
     if wide:
         columns += ["effect size", *(DIVERSITY[key] for key in every)]
         columns += ["trials", "tuning s", "fit s"]
     cells = []
     for name, row in rows.items():
-        gain, p, size = _against(row["against_reference"])
+        gain, p, size = _against(row["against"])
         figures = [mean_and_std(row["metrics"][key]) for key in metrics]
         cells.append([name, *figures, _mean(row["metrics"]["coverage@20"]), gain, p])
+        if several:
+            cells[-1].append(row["against"]["row"] if row["against"] else "")
         if wide:
             tuning = row["tuning"]
             cells[-1] += [
@@ -105,10 +109,12 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def about(results: Mapping[str, Any]) -> str:
     """Return a paragraph that says what the table shows."""
-    seeds, reference = results["seeds"], results["reference"]
+    seeds = results["seeds"]
+    several = len(_opponents(results)) > 1
+    over = "the row named beside them" if several else f"'{results['reference']}'"
     tuning = (
         f"Every row had {results['budget']} trials, the row as it stands being the first, on "
-        f"the validation part of seed 0 (fewer where its search space has fewer points)"
+        f"the validation part of seed 0 (fewer where there are fewer points to try)"
         if results["budget"]
         else "No row was tuned"
     )
@@ -117,7 +123,7 @@ def about(results: Mapping[str, Any]) -> str:
         f"{seeds} seed{'' if seeds == 1 else 's'}. {tuning}; the {results['part']} part was looked "
         f"at by nothing that was fitted or chosen. Gain, effect size (Cohen's d) and p (paired "
         f"t-test over users, with Holm's correction) are of {label(results['metric'])} against "
-        f"'{reference}'; users count once, with the mean over their seeds."
+        f"{over}; users count once, with the mean over their seeds."
     )
 
 
@@ -135,6 +141,11 @@ def mean_and_std(values: Sequence[float]) -> str:
     """Write values as mean ± sample standard deviation."""
     mean, std = spread(values)
     return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+
+
+def _opponents(results: Mapping[str, Any]) -> set[str]:
+    """Return the rows that others were tested against."""
+    return {row["against"]["row"] for row in results["rows"].values() if row["against"]}
 
 
 def _against(against: Mapping[str, Any] | None) -> tuple[str, str, str]:
