@@ -15,10 +15,15 @@ import polars as pl
 import typer
 
 from neggen import Dataset, NegGenError, Workspace
-from neggen.cli.output import console, epochs, fail, say
+from neggen.cli.output import console, counting, epochs, fail, generating, say
 from neggen.config import SplitConfig
 from neggen.data.readers import read_source
 from neggen.data.store import load_dataset, save_dataset
+from neggen.encoding.store import encode
+from neggen.encoding.text import TextEncoder
+from neggen.generation.backends.recorded import RecordedBackend
+from neggen.generation.record_files import read_records
+from neggen.generation.run import generate
 from neggen.runs import Run, evaluate_run, train_run
 
 DataOption = Annotated[
@@ -50,6 +55,15 @@ def imported(source: Path, folder: Path | None) -> Iterator[tuple[Workspace, Dat
         users, items = data.shape
         say(f"{workspace.path}: {users:,} users, {items:,} items, {len(data.users):,} interactions")
         yield workspace, data
+
+
+def describe(workspace: Workspace, data: Dataset, answers: Path, device: str) -> None:
+    """Turn the recorded answers into records and vectors; what is there already costs nothing."""
+    with generating() as progress:
+        generate(workspace, data, RecordedBackend(answers, data.item_ids), on_progress=progress)
+    records = read_records(workspace.records_path)
+    with counting("Encoding") as progress:
+        encode(workspace, data, records, TextEncoder(device=device), progress)
 
 
 def titled_items(folder: Path, count: int) -> tuple[Workspace, Dataset]:

@@ -43,6 +43,7 @@ from common import (
     DataOption,
     DeviceOption,
     WorkspaceOption,
+    describe,
     find_data,
     imported,
     print_last_line,
@@ -59,7 +60,6 @@ from neggen.evaluation.significance import compare_over_seeds
 from neggen.generation.record_files import read_records
 from neggen.generation.records import MASK, fill
 from neggen.models.base import Recommender
-from neggen_against_base import describe
 
 FRAMES = (
     ("Now in our shop: ", " Order today while stocks last."),

@@ -47,6 +47,7 @@ from common import (
     DataOption,
     DeviceOption,
     WorkspaceOption,
+    describe,
     find_data,
     imported,
     print_last_line,
@@ -55,6 +56,7 @@ from common import (
 from neggen import Dataset
 from neggen.cli.output import console, print_table, say
 from neggen.comparison.variants import others
+from neggen.comparison.writing import mean_and_std
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.evaluation.ranking import candidates_of, evaluate_ranking
@@ -65,7 +67,6 @@ from neggen.models.content_ease import ContentEASE
 from neggen.models.linear_neggen import LinearNegGen
 from neggen.runs import with_vectors
 from neggen.workspace import write_text
-from neggen_against_base import describe, spread
 
 UNTUNED = "not tuned"
 ROWS = (UNTUNED, "no negatives", "generated", "shuffled", "one slot", "curriculum")
@@ -288,7 +289,7 @@ def main(
 
     def cell(pairs: list[list[float]]) -> str:
         valid, test = zip(*pairs, strict=True)
-        return f"{np.mean(valid):.4f} / {spread(test)}"
+        return f"{np.mean(valid):.4f} / {mean_and_std(test)}"
 
     rows = [[row, *(cell(pairs) for pairs in own.values())] for row, own in found.items()]
     print_table(["encoder", *MEASURES], rows, title=f"{source.name}, {steps} steps: valid / test")

@@ -40,6 +40,7 @@ from common import (
     DataOption,
     DeviceOption,
     WorkspaceOption,
+    describe,
     find_data,
     imported,
     print_last_line,
@@ -49,6 +50,7 @@ from neggen import EASE, Dataset
 from neggen.cli.output import console, print_table
 from neggen.comparison.encoder import KeptEncoder
 from neggen.comparison.variants import one_modality, shuffled
+from neggen.comparison.writing import mean_and_std
 from neggen.config import Content
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.store import encode_records
@@ -57,7 +59,6 @@ from neggen.evaluation.ranking import evaluate_ranking
 from neggen.generation.records import MASK
 from neggen.models.content import content_of
 from neggen.runs import with_vectors
-from neggen_against_base import describe, spread
 
 SHUFFLES = 5
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -237,7 +238,7 @@ def report(
     rows = [
         [
             view,
-            *(spread([own[part] for own in seeds]) for part in PARTS),
+            *(mean_and_std([own[part] for own in seeds]) for part in PARTS),
             ", ".join(f"{own['weight']:g}" for own in seeds),
         ]
         for view, seeds in content.items()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from neggen.models.ease import EASE
     from neggen.models.frozen_graph import FrozenGraph
     from neggen.models.lightgcn import LightGCN
+    from neggen.models.linear_neggen import LinearNegGen
     from neggen.models.mf import MF
     from neggen.models.neggen import NegGen
     from neggen.models.popularity import Popularity
@@ -39,6 +40,7 @@ _HOMES = {
     "EASE": "neggen.models.ease",
     "FrozenGraph": "neggen.models.frozen_graph",
     "LightGCN": "neggen.models.lightgcn",
+    "LinearNegGen": "neggen.models.linear_neggen",
     "MF": "neggen.models.mf",
     "NegGen": "neggen.models.neggen",
     "NegGenError": "neggen.errors",
@@ -56,6 +58,7 @@ __all__ = [
     "Dataset",
     "FrozenGraph",
     "LightGCN",
+    "LinearNegGen",
     "NegGen",
     "NegGenError",
     "Popularity",
