@@ -155,7 +155,7 @@ def _against(against: Mapping[str, Any] | None) -> tuple[str, str, str]:
     gain, size = against["relative_gain"], against["effect_size"]
     return (
         "–" if gain is None else f"{100 * gain:+.1f}%",
-        f"{against['t_test_holm']:.2g}",
+        f"{against['t_test_holm']:.2g}" if against["t_test_holm"] else "< 1e-300",
         "–" if size is None else f"{size:+.3f}",
     )
 
