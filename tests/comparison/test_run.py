@@ -13,6 +13,7 @@ import pytest
 from neggen.comparison.run import run_study
 from neggen.comparison.space import packaged
 from neggen.comparison.study import Study
+from neggen.comparison.writing import table
 from neggen.config import SplitConfig
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
@@ -82,6 +83,36 @@ def test_the_table_says_what_was_measured(ready: Workspace) -> None:
     mean, std = np.mean(recall), np.std(recall, ddof=1)
     assert f"| weak | {mean:.4f} ± {std:.4f} |" in written
     assert (folder / "rows.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_row_is_tested_against_the_row_it_names(ready: Workspace) -> None:
+    weak = {**ROWS["weak"], "against": "popularity"}
+    study = Study.parse({"seeds": 2, "reference": "ease", "rows": {**ROWS, "weak": weak}})
+    found = run_study(ready, study, "named")
+    means = (
+        pl.read_parquet(ready.path / "studies" / "named" / "per_user.parquet")
+        .group_by("row", "user_id")
+        .agg(pl.col("ndcg@20").cast(pl.Float64).mean())
+        .sort("user_id")
+    )
+    users = {row: means.filter(row=row)["ndcg@20"].to_numpy() for row in ROWS}
+    by_hand = {
+        "popularity": compare(users["popularity"], users["ease"]),
+        "weak": compare(users["weak"], users["popularity"]),
+    }
+    told = {row: found["rows"][row]["against"] for row in by_hand}
+    assert {row: against["row"] for row, against in told.items()} == {
+        "popularity": "ease", "weak": "popularity",
+    }  # fmt: skip
+    corrected = holm([comparison.t_test for comparison in by_hand.values()])
+    for (row, comparison), p in zip(by_hand.items(), corrected, strict=True):
+        assert told[row]["gain"] == pytest.approx(comparison.gain)
+        assert told[row]["t_test_holm"] == pytest.approx(p)
+    columns, cells = table(found)
+    over = columns.index("over")
+    assert {cell[0]: cell[over] for cell in cells} == {
+        "popularity": "ease", "ease": "", "weak": "popularity",
+    }  # fmt: skip
 
 
 def test_rows_that_start_from_a_tuned_row_share_its_fits(ready: Workspace) -> None:

@@ -107,6 +107,7 @@ def test_the_packaged_ablations() -> None:
         (f"seed = 3\n{ROWS}", "'seed' is not a setting of Study. Did you mean 'seeds'?"),
         (f"metric = 'auc'\n{ROWS}", "Study.metric = 'auc' is not allowed"),
         (f"reference = 'eas'\n{ROWS}", "reference = 'eas' is no row of the study. Did you mean"),
+        (f"{ROWS}\nagainst = 'nobody'", "against = 'nobody' is no row of the study"),
         ("[rows.a]\nmodel = 'eas'", "In rows.a: There is no model 'eas'. Did you mean 'ease'?"),
         ("[rows.a]\nmodel = 'ease'\nnegatives = 'none at all'", "In rows.a: Row.negatives"),
         ("[rows.a]\nmodel = 'ease'\nsettings = {seed = 1}", "rows.a sets a seed"),

@@ -12,6 +12,7 @@ from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
 from neggen.models.content import content_of
 from neggen.models.described import described
+from neggen.models.history import History
 
 
 class ContentKNN(Recommender):
@@ -37,8 +38,8 @@ class ContentKNN(Recommender):
         self.train = data.train
 
     def _score(self, users: Tensor) -> Tensor:
-        used = torch.from_numpy(self.train[users.cpu().numpy()].toarray()).to(self.content.device)
-        profiles = used @ self.content / used.sum(1, keepdim=True).clamp(min=1)  # [batch, width]
+        rows = self.train[users.cpu().numpy()]  # [batch, items]
+        profiles = History(rows, self.config.device).mean(self.content)  # [batch, width]
         return profiles @ self.content.T  # [batch, items]
 
     def _tensors(self) -> dict[str, Tensor]:
