@@ -221,6 +221,7 @@ def test_a_local_model_answers_every_item(cli: Cli, place: Path, tiny_model: Pat
     assert (side["dead"], side["valid"], side["unfinished"]) == (ITEMS, 0, 0)
 
 
+@pytest.mark.xdist_group("ray")  # see tests/generation/test_distributed.py
 def test_a_cluster_writes_the_same_records(
     cli: Cli, server: ChatServer, typed: list[object], place: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from neggen.encoding.text import TextEncoder
 from neggen.workspace import Workspace
 
 ray = pytest.importorskip("ray", reason="needs the extra: neggen[ray]")
+pytestmark = pytest.mark.xdist_group("ray")  # see tests/generation/test_distributed.py
 
 TEXTS = 40
 RECORDS = pl.DataFrame(

@@ -35,6 +35,8 @@ from neggen.workspace import Workspace
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra: neggen[ray]")
+# One cluster at a time: Ray picks free ports, which another cluster may take before it does.
+pytestmark = pytest.mark.xdist_group("ray")
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
