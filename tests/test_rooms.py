@@ -11,7 +11,7 @@ import pytest
 import neggen
 
 ROOMS = [
-    ("errors", "event_loop", "config", "workspace"),
+    ("errors", "event_loop", "config", "registry", "workspace"),
     ("data",),
     ("generation",),
     ("encoding",),

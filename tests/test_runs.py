@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -17,9 +18,11 @@ from neggen.config import EASEConfig, LightGCNConfig, SplitConfig, SplitKind
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
+from neggen.data.vectors import ItemGraph
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
 from neggen.runs import Run, evaluate_run, finished_runs, run_name, train_run, usual_name
+from neggen.testing import checkerboard, refuses
 from neggen.workspace import Workspace
 
 SPLIT = SplitConfig()
@@ -46,6 +49,20 @@ def test_a_run_holds_what_it_promises(ready: Workspace) -> None:
     assert run.metrics == {}
     assert run.workspace.path == ready.path.resolve()
     assert Run.open(run.folder).load_model().recommend(["u00001"], 3).height == 3
+
+
+def test_given_graphs_do_in_place_of_descriptions(tmp_path: Path) -> None:
+    bare = checkerboard().replace(records=None, vectors=None)
+    near = np.arange(40)[:, None] + [0, 2] & 38  # [items, 2]
+    graph = ItemGraph(near.astype(np.int32), np.ones((40, 2), np.float32))
+    for name, data in (("tied", bare.replace(graphs={"image": graph})), ("bare", bare)):
+        save_dataset(Workspace(tmp_path / name), data, source="here")
+    settings = {"epochs": 1, "dim": 8, "neighbors": 2}
+    run = train_run(Workspace(tmp_path / "tied"), "freedom", settings, SPLIT)
+    assert "vectors_hash" not in run.manifest
+    assert run.load_model().recommend(["user-00"], 3).height == 3
+    with refuses("negatives.parquet does not exist"):
+        train_run(Workspace(tmp_path / "bare"), "freedom", settings, SPLIT)
 
 
 def test_a_finished_run_is_returned_whatever_does_not_decide_the_result(ready: Workspace) -> None:

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    ValidationError,
+)
 
 from neggen.errors import NegGenError, nearest
 
@@ -107,6 +114,17 @@ class PopularityConfig(ModelConfig):
     """Popularity has nothing to set."""
 
 
+class ItemKNNConfig(ModelConfig):
+    """Items used together; see :mod:`neggen.models.item_knn`."""
+
+    neighbors: int = Field(500, ge=1)
+    """k, the most similar items that an item speaks for."""
+    shrink: float = Field(100.0, ge=0)
+    """h, which makes items that few have used less similar; only if ``normalize``."""
+    normalize: bool = True
+    """Whether similarity is a cosine; if not, it is how many users two items share."""
+
+
 class EASEConfig(ModelConfig):
     """EASE (Steck 2019, arXiv 1905.03375)."""
 
@@ -158,7 +176,7 @@ class TrainConfig(ModelConfig):
     """Width d of the user and item embeddings."""
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(2048, ge=1)
-    """Interactions in a step; each brings one sampled negative."""
+    """Interactions in a step."""
     epochs: int = Field(1000, ge=1)
     """Passes over the training interactions, at most."""
     patience: int = Field(20, ge=1)
@@ -173,14 +191,37 @@ class TrainConfig(ModelConfig):
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
 
 
-class MFConfig(TrainConfig):
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[dict[str, Any], BeforeValidator(_named)]
+"""One of several by its name, with its own settings: ``{name = "dns", candidates = 16}``, or the
+name alone."""
+
+
+class SampledConfig(TrainConfig):
+    """Settings of a model that learns from sampled negatives."""
+
+    sampler: Named = Field({"name": "uniform"})
+    """What draws the negatives, with its settings; see :data:`neggen.negatives.SAMPLERS`."""
+
+
+class RankingConfig(SampledConfig):
+    """Settings of a model that learns to rank positives above negatives by their scores."""
+
+    loss: Named = Field({"name": "bpr"})
+    """What compares the scores; see :data:`neggen.training.ranking_losses.LOSSES`."""
+
+
+class MFConfig(RankingConfig):
     """Matrix factorization with BPR (Rendle et al. 2009, arXiv 1205.2618)."""
 
     regularization: float = Field(3e-2, ge=0)
     """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch."""
 
 
-class LightGCNConfig(TrainConfig):
+class LightGCNConfig(RankingConfig):
     """LightGCN (He et al. 2020, arXiv 2002.02126)."""
 
     layers: int = Field(3, ge=1)
@@ -207,7 +248,177 @@ class ContentLightGCNConfig(LightGCNConfig, ContentConfig):
     """Propagation steps over the user-item graph; 0 is matrix factorization with content."""
 
 
-class NegGenConfig(TrainConfig):
+class BM3Config(TrainConfig, ContentConfig):
+    """BM3 (Zhou et al. 2023, arXiv 2207.05969); see :mod:`neggen.models.bm3`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(1, ge=0)
+    """Propagation steps over the user-item graph."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Chance that a dimension of a view is zero."""
+    alignment: float = Field(2.0, ge=0)
+    """w, the weight of the losses of modalities."""
+    regularization: float = Field(0.1, ge=0)
+    """λ of λ(‖H_U‖ + ‖H_I‖) / items, norms of whole tables."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
+
+
+class FREEDOMConfig(LightGCNConfig, ContentConfig):
+    """FREEDOM (Zhou and Shen 2023, arXiv 2211.06924); see :mod:`neggen.models.freedom`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(0.0, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch; the published loss has none."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    image_weight: float = Field(0.1, ge=0, le=1)
+    """α, how much the graph ``image`` counts; the other modalities share 1 − α evenly."""
+    pruning: float = Field(0.8, ge=0, lt=1)
+    """ρ, the share of interactions that an epoch leaves out of the user-item graph."""
+    feature_weight: float = Field(1e-3, ge=0)
+    """Weight of the losses that rank by the projected features."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
+
+
+class LATTICEConfig(LightGCNConfig, ContentConfig):
+    """LATTICE (Zhang et al. 2021, arXiv 2104.09036); see :mod:`neggen.models.lattice`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    learning_rate: float = Field(5e-4, gt=0)
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(1e-5, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    skip: float = Field(0.9, ge=0, le=1)
+    """How much the graphs of the features count; those of the projected features have the rest."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
+
+
+class LGMRecConfig(LightGCNConfig, ContentConfig):
+    """LGMRec (Guo et al. 2024, arXiv 2312.16400); see :mod:`neggen.models.lgmrec`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=0)
+    """Propagation steps of embeddings over the user-item graph."""
+    modality_layers: int = Field(2, ge=0)
+    """Propagation steps of modalities over the same graph."""
+    hyperedges: int = Field(4, ge=1)
+    """Hyperedges of each modality."""
+    hyperedge_layers: int = Field(1, ge=1)
+    """Passes through the hyperedges."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Chance that a node leaves a hyperedge in a step."""
+    global_weight: float = Field(0.3, ge=0)
+    """a, the share of the global embeddings."""
+    contrast: float = Field(1e-4, ge=0)
+    """λ₁, the weight of the contrast between hypergraphs, a sum over the batch."""
+    temperature: float = Field(0.2, gt=0)
+    """τ, of memberships and of the contrast."""
+    regularization: float = Field(1e-6, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
+
+
+class SLMRecConfig(TrainConfig, ContentConfig):
+    """SLMRec (Tao et al. 2022); see :mod:`neggen.models.slmrec`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(3, ge=0)
+    """Propagation steps over the user-item graph."""
+    temperature: float = Field(0.2, gt=0)
+    """τ of the main loss."""
+    task: Literal["fac", "fd", "fm", "fd+fm"] = "fac"
+    """What the model learns besides: ``fac`` matches an item's modalities one after another, ``fd``
+    two views with dropout, ``fm`` two views without one modality each."""
+    task_weight: float = Field(0.1, ge=0)
+    """The weight of that task's loss."""
+    task_temperature: float = Field(0.2, gt=0)
+    """τ of that task's loss."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Chance that a dimension of a view is zero, with ``fd``."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """λ of ½λ‖Θ‖² over all weights."""
+
+
+class GRCNConfig(RankingConfig, ContentConfig):
+    """GRCN (Wei et al. 2020, arXiv 2111.02036); see :mod:`neggen.models.grcn`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    regularization: float = Field(1e-3, ge=0)
+    """λ, how much embeddings and preferences are held small."""
+    latent: int = Field(64, ge=1)
+    """Width of what every modality makes of users and items."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps of the embeddings over the refined graph."""
+    routing: int = Field(0, ge=0)
+    """Steps that bring a user's preference nearer to what the user has, in every modality: 3 in the
+    paper, and none in effect in its published code."""
+    prune: bool = True
+    """Whether negative weights of edges are cut to zero."""
+
+
+class MGCNConfig(LightGCNConfig, ContentConfig):
+    """MGCN (Yu et al. 2023, arXiv 2308.03588); see :mod:`neggen.models.mgcn`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(1e-4, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    contrastive_weight: float = Field(0.01, ge=0)
+    """λ_c, weight of the loss that contrasts what behavior and what modalities say."""
+    temperature: float = Field(0.2, gt=0)
+    """τ of that loss."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
+
+
+class MMGCNConfig(RankingConfig, ContentConfig):
+    """MMGCN (Wei et al. 2019); see :mod:`neggen.models.mmgcn`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    regularization: float = Field(1e-3, ge=0)
+    """λ, how much ID embeddings and preferences are held small."""
+    latent: int = Field(256, ge=1)
+    """Width that the features ``image`` are mapped to first; others are taken as they are."""
+    layers: int = Field(3, ge=1)
+    """Graph convolutions in every modality."""
+    train_embeddings: bool = True
+    """Whether ID embeddings and preferences are learned; the authors' code leaves them as drawn."""
+
+
+class VBPRConfig(RankingConfig, ContentConfig):
+    """VBPR (He and McAuley 2016, arXiv 1510.01784); see :mod:`neggen.models.vbpr`."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    regularization: float = Field(1.0, ge=0)
+    """λ of λ(‖U‖ + ‖P‖ + ‖N‖) / batch, the Frobenius norms of what scores."""
+
+
+class NegGenConfig(SampledConfig):
     """NegGen (arXiv 2501.15183) on a base recommender; see :mod:`neggen.models.neggen`."""
 
     backbone: str = "lightgcn"

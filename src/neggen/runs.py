@@ -157,7 +157,7 @@ def train_run(
         "split": split.model_dump(),
         "content_hash": data.content_hash,
     }
-    if model.needs_vectors:
+    if model.wants_vectors(data):
         data = with_vectors(workspace, data)
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash

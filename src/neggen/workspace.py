@@ -9,6 +9,7 @@ Nothing else in the package knows a file name inside it::
     downloads/             pictures fetched from web addresses, named after them
     images/                the pictures, named as in items.parquet
     features/              given feature vectors, one safetensors file a modality
+    graphs/                given graphs of like items, one safetensors file a modality
     test_sets/             further (user_id, item_id) pairs to test on, one Parquet file a set
     splits/                which interactions train, validate and test, with their settings
     journal.sqlite         every answer of every generation call
@@ -47,6 +48,7 @@ class Workspace:
         self.downloads_dir = self.path / "downloads"
         self.image_dir = self.path / "images"
         self.features_dir = self.path / "features"
+        self.graphs_dir = self.path / "graphs"
         self.test_sets_dir = self.path / "test_sets"
         self.splits_dir = self.path / "splits"
         self.journal_path = self.path / "journal.sqlite"

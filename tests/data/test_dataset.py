@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neggen.data.dataset import Dataset, index_of
-from neggen.data.vectors import Features
+from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 
 pairs = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=60)
@@ -67,6 +67,13 @@ def test_core_carries_features_test_sets_time_and_labels() -> None:
     assert core.features["image"].values.tolist() == [[0], [1]]
     assert core.features["image"].mask.tolist() == [False, True]
     assert core.test_sets["later"].tolist() == [[0, 1]]
+
+
+def ring(items: int, cosine: float = 0.9) -> ItemGraph:
+    """Return a graph in which every item is like the next."""
+    neighbors = np.stack([np.arange(items), np.roll(np.arange(items), -1)], axis=1)
+    cosines = np.tile([1, cosine], (items, 1))
+    return ItemGraph(neighbors.astype(np.int32), cosines.astype(np.float32))
 
 
 @given(pairs, st.integers(1, 4), st.integers(0, 99))
@@ -138,10 +145,38 @@ def test_the_hash_notices_every_kind_of_content() -> None:
         given,
         given.replace(features={"text": Features(values, mask)}),
         given.replace(features={"image": Features(values * 2, mask)}),
+        given.replace(graphs={"image": ring(9)}),
+        given.replace(graphs={"text": ring(9)}),
+        given.replace(graphs={"image": ring(9, cosine=0.5)}),
         given.replace(test_sets={"later": np.array([[0, 3]], np.int32)}),
         dataset(rows).replace(item_table=dataset(rows).item_table.with_columns(title=pl.lit("x"))),
     ]
     assert len({variant.content_hash for variant in variants}) == len(variants)
+
+
+def test_data_without_graphs_keep_the_hash_that_their_splits_and_runs_name() -> None:
+    values = np.arange(18, dtype=np.float32).reshape(9, 2)
+    data = dataset([(0, 0), (0, 1)], time=[1, 2], part=["train", "test"]).replace(
+        features={"image": Features(values, values[:, 0] > 0)},
+        test_sets={"later": np.array([[0, 3]], np.int32)},
+    )
+    # Computed by the version before there were graphs.
+    assert data.content_hash == ("13d97fdc8e79a454924773fe932ebb2a4ce46b053c5e150b8792fab25e76a9a6")
+
+
+def test_core_drops_neighbors_that_are_gone() -> None:
+    neighbors = np.array([[0, 2, 1], [1, 0, 2], [2, 1, -1], [-1, -1, -1], [4, 3, 0]], np.int32)
+    cosines = np.array([[1, 0.5, 0.4], [1, 0.4, 0.3], [1, 0.3, 0], [0, 0, 0], [1, 0.2, 0.1]])
+    rows = [(user, item) for user in range(3) for item in (0, 2, 3)] + [(0, 1), (1, 4)]
+    log = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    data = Dataset.from_frames(log, pl.DataFrame({"item_id": range(5)}))
+    core = data.replace(graphs={"text": ItemGraph(neighbors, cosines.astype(np.float32))}).k_core(2)
+    assert core.item_ids.to_list() == ["0", "2", "3"]
+    graph = core.graphs["text"]
+    assert graph.neighbors.tolist() == [[0, 1, -1], [1, -1, -1], [-1, -1, -1]]
+    assert np.allclose(graph.cosines, [[1, 0.5, 0], [1, 0, 0], [0, 0, 0]])
+    assert (graph.neighbors.dtype, graph.cosines.dtype) == (np.int32, np.float32)
+    assert graph.mask.tolist() == [True, True, False]
 
 
 def test_the_hash_does_not_depend_on_the_split() -> None:

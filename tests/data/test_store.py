@@ -17,13 +17,13 @@ from neggen.config import SplitConfig
 from neggen.data import store
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset, save_dataset
-from neggen.data.vectors import Features
+from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 from neggen.workspace import Workspace, read_toml
 
 
 def full_dataset(folder: Path, color: str = "red") -> Dataset:
-    """A data set that uses everything: time, labels, pictures, features, a test set, notes."""
+    """A data set that uses everything: time, labels, pictures, features, a graph, a test set."""
     (folder / "sub").mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8), color).save(folder / "sub" / "0.png")
     users, items = np.divmod(np.arange(60), 10)
@@ -47,6 +47,7 @@ def full_dataset(folder: Path, color: str = "red") -> Dataset:
     values = np.arange(20, dtype=np.float32).reshape(10, 2)
     return Dataset.from_frames(log, table, folder).replace(
         features={"audio": Features(values, values[:, 0] > 3)},
+        graphs={"text": ItemGraph(np.arange(10, dtype=np.int32)[:, None] - 1, values[:, :1] / 20)},
         test_sets={"shifted": np.array([[0, 3], [5, 9]], dtype=np.int32)},
     )
 
@@ -72,6 +73,11 @@ def test_round_trip_keeps_everything(data: Dataset, workspace: Workspace) -> Non
     assert (loaded.time == data.time).all()
     assert loaded.image_path(0) == workspace.image_dir / "sub" / "0.png"
     assert (loaded.matrix("shifted") != data.matrix("shifted")).nnz == 0
+    for kept, had in ((loaded.features, data.features), (loaded.graphs, data.graphs)):
+        assert kept.keys() == had.keys()
+        for name in had:
+            arrays = zip(vars(kept[name]).values(), vars(had[name]).values(), strict=True)
+            assert all((one == other).all() and one.dtype == other.dtype for one, other in arrays)
     manifest = workspace.manifest()
     assert manifest["source"] == "here"
     assert manifest["content_hash"] == data.content_hash
@@ -147,6 +153,7 @@ def test_other_content_needs_overwrite(data: Dataset, workspace: Workspace, tmp_
     other = full_dataset(tmp_path / "other", "blue").k_core(6)
     other = other.replace(
         features={},
+        graphs={},
         test_sets={},
         item_table=other.item_table.with_columns(image=pl.lit(None, dtype=pl.String)),
     )

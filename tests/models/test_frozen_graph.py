@@ -12,7 +12,8 @@ from neggen.models import graph
 from neggen.models.content_lightgcn import ContentLightGCNModule
 from neggen.models.frozen_graph import FrozenGraphModule
 from neggen.models.graph import item_graph, nearest_items, smooth
-from neggen.training.loop import Batch
+from neggen.negatives.base import Batch
+from neggen.testing import triples
 
 ITEMS = 9
 
@@ -86,7 +87,7 @@ def lightgcn_by_hand(train: np.ndarray, nodes: torch.Tensor, layers: int) -> tor
 
 def bpr_by_hand(final: torch.Tensor, first: torch.Tensor, users: int, batch: Batch) -> torch.Tensor:
     total = torch.zeros((), dtype=torch.float64)
-    for u, i, j in zip(*(part.tolist() for part in batch), strict=True):
+    for u, i, j in zip(*(part.flatten().tolist() for part in batch), strict=True):
         margin = final[u] @ final[users + i] - final[u] @ final[users + j]
         penalty = sum((first[row] ** 2).sum() for row in (u, users + i, users + j)) / 2
         total = total - torch.log(torch.sigmoid(margin)) + 0.1 * penalty
@@ -95,7 +96,7 @@ def bpr_by_hand(final: torch.Tensor, first: torch.Tensor, users: int, batch: Bat
 
 def some_batch() -> Batch:
     rng = np.random.default_rng(3)
-    return Batch(*(torch.from_numpy(rng.integers(0, high, 11)) for high in (7, ITEMS, ITEMS)))
+    return triples(*(torch.from_numpy(rng.integers(0, high, 11)) for high in (7, ITEMS, ITEMS)))
 
 
 @pytest.mark.parametrize("hops", [1, 2])

@@ -8,8 +8,8 @@ from scipy.sparse import csr_matrix
 
 from neggen.config import LightGCNConfig
 from neggen.models.lightgcn import LightGCN, LightGCNModule
-from neggen.testing import checkerboard
-from neggen.training.loop import Batch
+from neggen.negatives.base import Batch
+from neggen.testing import checkerboard, triples
 
 CONFIG = LightGCNConfig(dim=5, layers=3, regularization=0.1, seed=4)
 
@@ -27,7 +27,7 @@ def dense_loss(train: np.ndarray, nodes: torch.Tensor, batch: Batch) -> torch.Te
         all_items.append(items)
     final_users, final_items = torch.stack(all_users).mean(0), torch.stack(all_items).mean(0)
     total = torch.zeros((), dtype=torch.float64)
-    for u, i, j in zip(*(part.tolist() for part in batch), strict=True):
+    for u, i, j in zip(*(part.flatten().tolist() for part in batch), strict=True):
         margin = final_users[u] @ final_items[i] - final_users[u] @ final_items[j]
         first = (nodes[u], nodes[len(train) + i], nodes[len(train) + j])
         penalty = sum((vector**2).sum() for vector in first) / 2
@@ -40,7 +40,7 @@ def test_loss_and_a_gradient_step_equal_the_dense_ones() -> None:
     train = (rng.random((7, 9)) < 0.5).astype(np.float32)
     train[0], train[:, 0] = 1, 1  # nobody is without neighbors: rsqrt stays finite
     module = LightGCNModule(csr_matrix(train), CONFIG)
-    batch = Batch(*(torch.from_numpy(rng.integers(0, high, 11)) for high in (7, 9, 9)))
+    batch = triples(*(torch.from_numpy(rng.integers(0, high, 11)) for high in (7, 9, 9)))
     nodes = module.nodes.detach().double().requires_grad_()
 
     loss = module.loss(batch, torch.Generator())
@@ -74,7 +74,9 @@ def test_threads_do_not_change_the_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     train = csr_matrix((np.random.default_rng(0).random((300, 500)) < 0.05).astype(np.float32))
     module = LightGCNModule(train, LightGCNConfig())
-    batch = Batch(*(torch.randint(high, (2048,), generator=generator) for high in (300, 500, 500)))
+    batch = triples(
+        *(torch.randint(high, (2048,), generator=generator) for high in (300, 500, 500))
+    )
     before, gradients = torch.get_num_threads(), []
     torch.set_num_threads(4)
     try:

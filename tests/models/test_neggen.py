@@ -29,8 +29,9 @@ from neggen.models.history import HISTORY_SAMPLE, History
 from neggen.models.lightgcn import LightGCN
 from neggen.models.neggen import NegGen
 from neggen.models.neggen_module import NegGenModule
-from neggen.testing import RecommenderContract, checkerboard
-from neggen.training.loop import Batch, EpochLog
+from neggen.negatives.base import Batch
+from neggen.testing import RecommenderContract, checkerboard, triples
+from neggen.training.loop import EpochLog
 
 BASE = {"dim": 16, "layers": 2, "learning_rate": 0.05, "epochs": 8}
 SMALL = {"dim": 16, "heads": 2, "epochs": 6, "learning_rate": 0.01, "base": BASE}
@@ -121,7 +122,9 @@ def dense_loss(
     share = torch.rand((size, 8), generator=torch.Generator().manual_seed(seed))
     scale = weights["log_scale"].exp()
     ranking, counterfactual, alignment, separation = [], [], [], []
-    for row, (u, i, j) in enumerate(zip(*(part.tolist() for part in batch), strict=True)):
+    for row, (u, i, j) in enumerate(
+        zip(*(part.flatten().tolist() for part in batch), strict=True)
+    ):
         history = sorted(data.train[u].indices)
         drawn = [history[int(x * len(history))] for x in share[row].tolist()]
         rest = [effects[item] for item in drawn if item != i]
@@ -177,7 +180,7 @@ def test_loss_and_a_gradient_step_equal_the_dense_ones(
     batch = Batch(
         torch.from_numpy(users[rows].astype(np.int64)),
         torch.from_numpy(items[rows].astype(np.int64)),
-        torch.from_numpy(rng.integers(0, data.shape[1], size)),
+        torch.from_numpy(rng.integers(0, data.shape[1], (size, 1))),
     )
     weights = {
         name: parameter.detach().double().requires_grad_()
@@ -216,7 +219,7 @@ def test_modality_dropout_leaves_modalities_out() -> None:
     data = checkerboard()
     users, items = (torch.from_numpy(part[:40].astype(np.int64)) for part in data.train.nonzero())
     for size in (3, 40):
-        batch = Batch(users[:size], items[:size], (items[:size] + 1) % data.shape[1])
+        batch = triples(users[:size], items[:size], (items[:size] + 1) % data.shape[1])
         losses = {}
         for dropout in (0.0, 0.5, 0.999999):
             config = NegGenConfig(dim=6, heads=2, alpha=0, beta=1.0, modality_dropout=dropout)
@@ -272,7 +275,7 @@ def test_an_item_never_predicts_itself() -> None:
     for user in range(users):
         i, other, j = 2 * user, 2 * user + 1, (2 * user + 5) % items
         loss = module.loss(
-            Batch(*(torch.tensor([each]) for each in (user, i, j))),
+            triples(*(torch.tensor([each]) for each in (user, i, j))),
             torch.Generator().manual_seed(user),
         )
         margin = scale * effects[other] @ (effects[i] - effects[j])
@@ -285,7 +288,7 @@ def test_a_user_with_one_training_item_has_no_profile_and_no_nan(alpha: float) -
     data = planted(users=10, items=20, pairs=pairs)
     config = NegGenConfig(dim=6, heads=2, beta=1.0, alpha=alpha)
     module, _ = module_of(data, config)
-    batch = Batch(torch.arange(10), torch.arange(10), torch.arange(10, 20))
+    batch = triples(torch.arange(10), torch.arange(10), torch.arange(10, 20))
     loss = module.loss(batch, torch.Generator().manual_seed(0))
     if alpha == 0:
         assert loss.item() == pytest.approx(2 * math.log(2))

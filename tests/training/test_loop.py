@@ -19,10 +19,13 @@ from neggen.config import LightGCNConfig, TrainConfig
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext
 from neggen.models.lightgcn import LightGCN, LightGCNModule
+from neggen.negatives.base import Batch
+from neggen.negatives.uniform import Uniform, UniformConfig
 from neggen.testing import checkerboard
 from neggen.training.checkpoint import save_tensors
-from neggen.training.loop import Batch, EpochLog, Factors, Measure, Trainable, TrainState, train
-from neggen.training.losses import bpr_loss
+from neggen.training.loop import EpochLog, TrainState, train
+from neggen.training.ranking_losses import BPR
+from neggen.training.trainable import Factors, Measure, Trainable
 
 DATA = checkerboard()
 CONFIG = LightGCNConfig(dim=8, layers=2, learning_rate=0.05, epochs=9, patience=5, evaluate_every=1)
@@ -38,6 +41,7 @@ class Noisy(Factors):
         self.users = nn.Parameter(0.1 * torch.randn(users, 4, generator=generator))
         self.items = nn.Parameter(0.1 * torch.randn(items, 4, generator=generator))
         self.sign = sign
+        self.sampler = Uniform(UniformConfig(), DATA)
         if planted:
             for table, ids in ((self.users, DATA.user_ids), (self.items, DATA.item_ids)):
                 group = torch.tensor([int(name[-2:]) % 2 for name in ids])
@@ -50,7 +54,8 @@ class Noisy(Factors):
         users = self.users[batch.users]
         users = users * (torch.rand(users.shape, generator=generator) > 0.2)
         positive = (users * self.items[batch.positives]).sum(1)
-        return self.sign * bpr_loss(positive, (users * self.items[batch.negatives]).sum(1))
+        negative = (users[:, None] * self.items[batch.negatives]).sum(2)  # [batch, 1]
+        return self.sign * BPR()(positive, negative)
 
 
 class Scripted(Noisy):
@@ -79,6 +84,7 @@ def run(module: Trainable, config: TrainConfig = CONFIG, **options) -> TrainStat
 
 def test_learns_planted_groups() -> None:
     module = LightGCNModule(DATA.train, CONFIG)
+    module.sampler = Uniform(UniformConfig(), DATA)
     state = run(module, CONFIG.updated(patience=50))
     first, best = state.history[0].valid, state.history[state.best_epoch].valid
     assert state.history[-1].loss < 0.5 * state.history[1].loss

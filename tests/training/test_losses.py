@@ -8,36 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from neggen.training.losses import bpr_loss, embedding_regularization, info_nce, separation
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def test_bpr_by_hand() -> None:
-    loss = bpr_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 3.0]))
-    assert loss.item() == pytest.approx(-(math.log(sigmoid(1)) + math.log(sigmoid(-3))) / 2)
-
-
-def test_bpr_takes_several_negatives_a_row() -> None:
-    loss = bpr_loss(torch.tensor([[1.0]]), torch.tensor([[1.0, 0.0, -1.0]]))
-    expected = -sum(math.log(sigmoid(margin)) for margin in (0, 1, 2)) / 3
-    assert loss.item() == pytest.approx(expected)
-
-
-def test_bpr_stays_finite_for_hopeless_scores() -> None:
-    assert bpr_loss(torch.tensor([-500.0]), torch.tensor([500.0])).item() == pytest.approx(1000)
-
-
-def test_a_gradient_step_on_bpr_by_hand() -> None:
-    # d loss / d s⁺ = −σ(s⁻ − s⁺) / batch, and the opposite for s⁻.
-    positive = torch.tensor([0.5, -1.0], requires_grad=True)
-    negative = torch.tensor([0.2, 1.5], requires_grad=True)
-    bpr_loss(positive, negative).backward()
-    pull = [sigmoid(0.2 - 0.5) / 2, sigmoid(1.5 + 1.0) / 2]
-    assert positive.grad.tolist() == pytest.approx([-pull[0], -pull[1]])
-    assert negative.grad.tolist() == pytest.approx(pull)
+from neggen.training.losses import embedding_regularization, info_nce, separation
 
 
 def test_regularization_by_hand() -> None:

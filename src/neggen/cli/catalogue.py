@@ -90,7 +90,7 @@ def import_source(
     """Read a catalogue and its interactions into a workspace.
 
     Formats: CSV, TSV, JSONL or Parquet tables with a folder of pictures, and MMRec .inter files
-    with optional .npy features.
+    with optional .npy features and .npz graphs of like items.
 
     With --download-images, pictures come from public web addresses on ports 80 and 443, and from
     hosts named with --allow-host. The same command again downloads only what is missing.
@@ -211,4 +211,5 @@ def counts(data: Dataset) -> dict[str, int]:
         "interactions": len(data.users),
         "pictures": pictures,
         **{f"{name} features": int(given.mask.sum()) for name, given in data.features.items()},
+        **{f"{name} graph": int(given.mask.sum()) for name, given in data.graphs.items()},
     }

@@ -34,7 +34,7 @@ from neggen.data.tables import (
     without_repeats,
     without_unknown_items,
 )
-from neggen.data.vectors import Features, ItemVectors
+from neggen.data.vectors import Features, ItemGraph, ItemVectors
 from neggen.errors import NegGenError, nearest
 
 
@@ -56,7 +56,7 @@ class Dataset:
         parts: the split in force as positions in ``PARTS``, ``[interactions]``, or None.
         split_config: the settings that drew ``parts``.
         image_dir: the folder that ``image`` paths are relative to.
-        features: given feature vectors by modality.
+        features, graphs: given feature vectors and graphs of like items, by modality.
         test_sets: further sets of (user, item) pairs to test on by name, ``[pairs, 2]`` int32.
         notes: what was repaired or masked on the way in, one sentence each.
         records: descriptions and negatives (``neggen.generation.records``), if generated.
@@ -74,6 +74,7 @@ class Dataset:
     split_config: SplitConfig | None = None
     image_dir: Path | None = None
     features: Mapping[str, Features] = field(default_factory=dict)
+    graphs: Mapping[str, ItemGraph] = field(default_factory=dict)
     test_sets: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     records: pl.DataFrame | None = None
@@ -207,10 +208,8 @@ class Dataset:
             given_parts=None if self.given_parts is None else self.given_parts[keep],
             parts=None,
             split_config=None,
-            features={
-                name: Features(given.values[items], given.mask[items])
-                for name, given in self.features.items()
-            },
+            features={name: given.select(items) for name, given in self.features.items()},
+            graphs={name: given.select(items, item_moves) for name, given in self.graphs.items()},
             test_sets=test_sets,
             records=None,
             vectors=None,
@@ -292,8 +291,9 @@ class Dataset:
             arrays["time"] = self.time
         if self.given_parts is not None:
             arrays["part"] = self.given_parts
-        for modality, given in sorted(self.features.items()):
-            arrays |= {f"{modality} values": given.values, f"{modality} mask": given.mask}
+        for kind in (self.features, self.graphs):
+            for modality, given in sorted(kind.items()):
+                arrays |= {f"{modality} {part}": array for part, array in vars(given).items()}
         for name, pairs in sorted(self.test_sets.items()):
             arrays[f"test set {name}"] = pairs.astype(np.int32, copy=False)
         users = pl.DataFrame({"user_id": self.user_ids})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.placing import place_pictures
 from neggen.data.tables import PARTS, with_parts
-from neggen.data.vectors import Features
+from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
 
@@ -57,7 +58,12 @@ def save_dataset(
         _refuse_strangers(workspace)
     write_text(workspace.path / UNFINISHED, source)
     workspace.manifest_path.unlink(missing_ok=True)
-    for stale in (workspace.features_dir, workspace.test_sets_dir, workspace.splits_dir):
+    for stale in (
+        workspace.features_dir,
+        workspace.graphs_dir,
+        workspace.test_sets_dir,
+        workspace.splits_dir,
+    ):
         shutil.rmtree(stale, ignore_errors=True)
     place_pictures(data, workspace.image_dir)
     _write_parquet(data.item_table, workspace.items_path)
@@ -67,9 +73,9 @@ def save_dataset(
         table = _pairs_table(data, pairs[:, 0], pairs[:, 1])
         _write_parquet(table, workspace.test_sets_dir / f"{_file_name(name)}.parquet")
     for name, given in data.features.items():
-        path = workspace.features_dir / f"{_file_name(name)}.safetensors"
-        with atomic_path(path) as temporary:
-            save_file({"values": given.values, "mask": given.mask}, temporary)
+        _write_arrays(workspace.features_dir, name, vars(given))
+    for name, graph in data.graphs.items():
+        _write_arrays(workspace.graphs_dir, name, vars(graph))
     users, items = data.shape
     workspace.write_manifest(
         source=source,
@@ -141,7 +147,14 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
         time=log["time"].to_numpy() if "time" in log.columns else None,
         given_parts=log["part"].to_numpy() if "part" in log.columns else None,
         image_dir=workspace.image_dir,
-        features=_load_features(workspace.features_dir),
+        features={
+            name: Features(*arrays)
+            for name, arrays in _read_arrays(workspace.features_dir, "values", "mask")
+        },
+        graphs={
+            name: ItemGraph(*arrays)
+            for name, arrays in _read_arrays(workspace.graphs_dir, "neighbors", "cosines")
+        },
         test_sets={
             path.stem: _pairs(_read_parquet(path), user_ids, item_table["item_id"], path)
             for path in sorted(workspace.test_sets_dir.glob("*.parquet"))
@@ -229,17 +242,21 @@ def _labels(parts: NDArray[np.uint8]) -> pl.Series:
     return pl.Series(np.asarray(PARTS)[parts], dtype=pl.Enum(PARTS))
 
 
-def _load_features(folder: Path) -> Mapping[str, Features]:
-    features = {}
+def _write_arrays(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+    with atomic_path(folder / f"{_file_name(name)}.safetensors") as temporary:
+        save_file(arrays, temporary)
+
+
+def _read_arrays(folder: Path, *names: str) -> Iterator[tuple[str, list[NDArray[Any]]]]:
+    """Yield the name of every file of a folder and its named arrays."""
     for path in sorted(folder.glob("*.safetensors")):
         try:
             arrays = load_file(path)
-            features[path.stem] = Features(arrays["values"], arrays["mask"])
+            yield path.stem, [arrays[name] for name in names]
         except (SafetensorError, KeyError) as error:
             raise NegGenError(
                 f"{path} is damaged ({error}); import the source again with overwrite."
             ) from None
-    return features
 
 
 def _file_name(name: str) -> str:

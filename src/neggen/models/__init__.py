@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MODELS = {
     "popularity": "neggen.models.popularity:Popularity",
+    "item-knn": "neggen.models.item_knn:ItemKNN",
     "mf": "neggen.models.mf:MF",
     "ease": "neggen.models.ease:EASE",
     "lightgcn": "neggen.models.lightgcn:LightGCN",
@@ -19,6 +20,15 @@ MODELS = {
     "content-ease": "neggen.models.content_ease:ContentEASE",
     "frozen-graph": "neggen.models.frozen_graph:FrozenGraph",
     "lightgcn-content": "neggen.models.content_lightgcn:ContentLightGCN",
+    "freedom": "neggen.models.freedom:FREEDOM",
+    "lattice": "neggen.models.lattice:LATTICE",
+    "mgcn": "neggen.models.mgcn:MGCN",
+    "bm3": "neggen.models.bm3:BM3",
+    "lgmrec": "neggen.models.lgmrec:LGMRec",
+    "slmrec": "neggen.models.slmrec:SLMRec",
+    "vbpr": "neggen.models.vbpr:VBPR",
+    "mmgcn": "neggen.models.mmgcn:MMGCN",
+    "grcn": "neggen.models.grcn:GRCN",
     "neggen": "neggen.models.neggen:NegGen",
     "neggen-linear": "neggen.models.linear_neggen:LinearNegGen",
 }

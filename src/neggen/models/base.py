@@ -60,6 +60,8 @@ class Recommender(ABC):
     config_class: ClassVar[type[ModelConfig]]
     needs_vectors: ClassVar[bool] = False
     """Whether it learns from encoded descriptions and negatives."""
+    takes_features: ClassVar[bool] = False
+    """Whether features or graphs of like items that came with the data do in place of those."""
 
     def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
         """Take a configuration, or single settings such as ``seed=1``.
@@ -73,6 +75,12 @@ class Recommender(ABC):
         self.user_ids: pl.Series | None = None
         self.item_ids: pl.Series | None = None
         self.history: dict[str, list[EpochLog]] = {}
+
+    @classmethod
+    def wants_vectors(cls, data: Dataset) -> bool:
+        """Return whether it learns from encoded descriptions of these data."""
+        given = cls.takes_features and (data.features or data.graphs)
+        return cls.needs_vectors and not given
 
     # -- the interface ----------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neggen.data.vectors import ItemVectors
 from neggen.models.balance import CATALOG, Balance
-from neggen.training.loop import seeded
+from neggen.training.trainable import seeded
 
 
 class Effects(NamedTuple):

@@ -15,7 +15,7 @@ from neggen.models.content import content_of
 from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.lightgcn import LightGCNModule
-from neggen.training.loop import seeded
+from neggen.training.trainable import seeded
 
 
 class ContentLightGCNModule(LightGCNModule):

@@ -12,7 +12,7 @@ from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
 from neggen.models.graph import csr_tensor
-from neggen.training.loop import seeded
+from neggen.training.trainable import seeded
 
 FACTORS = 64
 """Singular directions of the weights that stand for the items, at most."""

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neggen.config import TrainConfig
+from neggen.config import ModelConfig, RankingConfig, SampledConfig, TrainConfig
 from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender
-from neggen.training.loop import Factors, Trainable, train
+from neggen.models.described import described
+from neggen.negatives import sampler_config
+from neggen.training.loop import train
+from neggen.training.ranking_losses import ranking_loss
+from neggen.training.trainable import Factors, Trainable
 
 
 class GradientModel(Recommender):
     """A recommender whose module the training loop trains."""
 
     config: TrainConfig
+
+    def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
+        """Take a configuration, or single settings such as ``seed=1``.
+
+        Raises:
+            NegGenError: For a setting that is wrong, or a sampler and a loss that do not fit.
+        """
+        super().__init__(config, **settings)
+        if isinstance(self.config, SampledConfig):
+            check_sampling(self.config)
 
     def _train(
         self, module: Trainable, data: Dataset, context: FitContext, depends_on: str = ""
@@ -29,6 +45,13 @@ class GradientModel(Recommender):
             context: where the checkpoint of the phase named after this model goes.
             depends_on: identifies whatever else than data and settings decides the result.
         """
+        if isinstance(self.config, SampledConfig):
+            cls, sampler = sampler_config(self.config.sampler)
+            if any(each.needs_vectors for each in cls.made_of(sampler)):
+                data, vectors = described(data, seed=self.config.seed, device=self.config.device)
+                depends_on = f"{depends_on} {vectors.content_hash}"
+            module.sampler = cls(sampler, data, self.config.device)
+            module.sampler.prepare(self.config.dim, self.config.seed)
         state = train(
             module,
             data.train,
@@ -39,6 +62,29 @@ class GradientModel(Recommender):
             on_epoch=context.reporter(self.name),
         )
         self.history[self.name] = state.history
+
+
+def check_sampling(config: SampledConfig) -> None:
+    """Check that there are such a sampler and such a loss, and that they make sense together.
+
+    Raises:
+        NegGenError: If not.
+    """
+    cls, sampler = sampler_config(config.sampler)
+    if not isinstance(config, RankingConfig):
+        for each in cls.made_of(sampler):
+            if each.sees_model:
+                raise NegGenError(
+                    f"The sampler '{each.name}' works with models that rank by the embeddings they "
+                    f"are learning, which this one does not; take uniform, popularity or generated."
+                )
+        return
+    loss = ranking_loss(config.loss)
+    if sampler.count < loss.least_negatives:
+        raise NegGenError(
+            f"The loss '{loss.name}' contrasts a positive with several negatives, but the sampler "
+            f"'{cls.name}' gives it {sampler.count}; take in-batch, or uniform with negatives = 64."
+        )
 
 
 class FactorModel(GradientModel):

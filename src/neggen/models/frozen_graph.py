@@ -33,11 +33,18 @@ class FrozenGraphModule(LightGCNModule):
 
     def final(self, first: Tensor) -> Tensor:
         """Return propagated embeddings, with S^L e⁰ added to the items', ``[users + items, d]``."""
+        return super().final(first) + self._like(first)
+
+    def by_hop(self, first: Tensor) -> Tensor:
+        """Return the same hop by hop, S^L e⁰ added at every hop, ``[users + items, hops, d]``."""
+        return super().by_hop(first) + self._like(first)[:, None]
+
+    def _like(self, first: Tensor) -> Tensor:
+        """Return S^L e⁰ of the items below zeros for the users, ``[users + items, d]``."""
         like = first[self.users :]  # [items, d]
         for _ in range(self.hops):
             like = smooth(self.item_graph, like)
-        propagated = super().final(first)
-        return torch.cat([propagated[: self.users], propagated[self.users :] + like])
+        return torch.cat([torch.zeros_like(first[: self.users]), like])
 
 
 class FrozenGraph(FactorModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.graph import normalized_adjacency, propagate
+from neggen.models.graph import normalized_adjacency, propagate, smooth
 from neggen.models.mf import MFModule
 
 
@@ -25,9 +26,16 @@ class LightGCNModule(MFModule):
         """Return the propagated embeddings ``[users + items, d]``."""
         return propagate(self.adjacency, first, self.layers)
 
+    def by_hop(self, first: Tensor) -> Tensor:
+        """Return the embeddings after every number of hops, ``[users + items, hops, d]``."""
+        hops = [first]
+        for _ in range(self.layers):
+            hops.append(smooth(self.adjacency, hops[-1]))
+        return torch.stack(hops, dim=1)
+
 
 class LightGCN(FactorModel):
-    """LightGCN trained with BPR on uniformly sampled negatives."""
+    """LightGCN; with its defaults, trained with BPR on uniformly sampled negatives."""
 
     name = "lightgcn"
     config_class = LightGCNConfig

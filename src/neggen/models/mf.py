@@ -8,27 +8,31 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import LightGCNConfig, MFConfig
+from neggen.config import MFConfig, RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.training.loop import Batch, Factors, seeded
-from neggen.training.losses import bpr_loss, embedding_regularization
+from neggen.negatives.base import Batch, Draw, View
+from neggen.training.losses import embedding_regularization
+from neggen.training.ranking_losses import compare, ranking_loss
+from neggen.training.trainable import Factors, seeded
 
 
 class MFModule(Factors):
-    """One table of embeddings for users and items, trained by BPR.
+    """One table of embeddings for users and items that learns to rank.
 
     An item that nobody has used starts at zero, and is never drawn, neither as a positive nor as a
     negative. All that scores it is what a model adds to its embedding: content, or other items.
 
-    A model that makes more of its embeddings overrides ``final`` (or ``first``) and keeps the rest.
+    A model that makes more of its embeddings overrides ``final`` (or ``first``) and keeps the rest;
+    one that learns from more than the ranking overrides ``loss`` and adds to :meth:`rank`.
     """
 
-    def __init__(self, interactions: csr_matrix, config: MFConfig | LightGCNConfig) -> None:
+    def __init__(self, interactions: csr_matrix, config: RankingConfig) -> None:
         super().__init__()
         self.users, self.items = interactions.shape
-        self.regularization = config.regularization
+        self.regularization: float = config.regularization  # type: ignore[attr-defined]
+        self.ranking_loss = ranking_loss(config.loss)
         table = torch.empty(self.users + self.items, config.dim)
         with seeded(config.seed):
             nn.init.xavier_uniform_(table[: self.users])
@@ -44,25 +48,72 @@ class MFModule(Factors):
         """Return what scores, ``[users + items, d]``, made of the layer-0 embeddings."""
         return first
 
+    def by_hop(self, first: Tensor) -> Tensor:
+        """Return what :meth:`final` is the mean of, ``[users + items, hops, d]``."""
+        return self.final(first)[:, None]
+
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final user ``[users, d]`` and item ``[items, d]`` embeddings."""
         final = self.final(self.first())
         return final[: self.users], final[self.users :]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """BPR on the final embeddings, regularization on the layer-0 ones (section 4.3.1)."""
+        """Rank by the final embeddings, and regularize the layer-0 ones."""
         first = self.first()
-        final = self.final(first)
-        items = torch.stack([batch.positives, batch.negatives]) + self.users  # [2, batch]
-        rows = torch.cat([batch.users[None], items])  # [3, batch]
+        if self.sampler is not None and self.sampler.by_hop:
+            by_hop = self.by_hop(first)
+            return self.rank(first, by_hop.mean(1), batch, generator, by_hop)
+        return self.rank(first, self.final(first), batch, generator)
+
+    def rank(
+        self,
+        first: Tensor,
+        final: Tensor,
+        batch: Batch,
+        generator: torch.Generator,
+        by_hop: Tensor | None = None,
+    ) -> Tensor:
+        """Return the ranking loss and λ times :meth:`penalty`.
+
+        Args:
+            first: what is regularized, ``[users + items, d]``.
+            final: what scores, ``[users + items, d]``.
+            batch: the step.
+            generator: what the sampler draws from.
+            by_hop: what ``final`` is the mean of, ``[users + items, hops, d]``.
+        """
+        draw = Draw(batch.negatives)
+        if self.sampler is not None:
+            draw = self.sampler.choose(batch, View(final, self.users, by_hop), generator)
+        pairs = torch.cat([batch.users, batch.positives + self.users])  # [2 · batch]
+        rows = torch.cat([pairs, draw.items.flatten() + self.users])
+        sizes = [len(batch.users), len(batch.users), draw.items.numel()]
         # Not final[rows]: its gradient sums in an order that changes from run to run.
-        users, positives, negatives = F.embedding(rows, final)  # each [batch, d]
-        ranking = bpr_loss((users * positives).sum(1), (users * negatives).sum(1))
-        return ranking + self.regularization * embedding_regularization(*F.embedding(rows, first))
+        looked_up = F.embedding(rows if draw.embeddings is None else pairs, final)
+        users, positives = looked_up[: len(pairs)].chunk(2)  # each [batch, d]
+        if draw.embeddings is None:
+            negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)
+        else:
+            negatives = draw.embeddings  # [batch, k, d], or [k, d] for all rows
+        loss = compare(self.ranking_loss, users, positives, negatives, draw)
+        if draw.penalty is not None:
+            loss = loss + draw.penalty
+        regularized = torch.split(F.embedding(rows, first), sizes)
+        return loss + self.regularization * self.penalty(*regularized)
+
+    def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """Return ½(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch.
+
+        Args:
+            users: layer-0 embeddings of a batch, ``[batch, d]``.
+            positives: the same, ``[batch, d]``.
+            negatives: the same of what the sampler drew, ``[rows, d]``.
+        """
+        return embedding_regularization(users, positives, negatives)
 
 
 class MF(FactorModel):
-    """Matrix factorization, ŷ_ui = e_u · e_i, with BPR on uniformly sampled negatives."""
+    """Matrix factorization, ŷ_ui = e_u · e_i; by default with BPR on uniformly drawn negatives."""
 
     name = "mf"
     config_class = MFConfig

@@ -16,8 +16,9 @@ from neggen.models.balance import with_catalog
 from neggen.models.base import Recommender
 from neggen.models.causal import CausalModule, Effects
 from neggen.models.history import History
-from neggen.training.loop import Batch, Measure, Trainable, dot_scorer, seeded
+from neggen.negatives.base import Batch
 from neggen.training.losses import info_nce, separation
+from neggen.training.trainable import Measure, Trainable, dot_scorer, seeded
 
 ALIGNED = 512
 """Rows of a batch that L_align looks at, since its cost is quadratic in them."""
@@ -95,22 +96,25 @@ class NegGenModule(Trainable):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return L_bpr + β L_cf + α L_align + γ L_sep of a batch."""
-        wanted = torch.stack([batch.positives, batch.negatives], dim=1)  # [batch, 2]
+        wanted = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
         if self.base_users is None:
             sample = self.history.sample(batch.users, generator)  # [batch, sample]
-            wanted = torch.cat([wanted, sample], dim=1)  # [batch, 2 + sample]
+            wanted = torch.cat([wanted, sample], dim=1)  # [batch, 1 + k + sample]
         effects, counterfactuals, contexts = self._of(wanted, generator)
-        positives, negatives, used = torch.split(effects, [1, 1, wanted.shape[1] - 2], dim=1)
-        positives, negatives = positives.squeeze(1), negatives.squeeze(1)  # [batch, d]
+        drawn = batch.negatives.shape[1]
+        positives, negatives, used = torch.split(
+            effects, [1, drawn, wanted.shape[1] - 1 - drawn], dim=1
+        )
+        positives = positives.squeeze(1)  # [batch, d]
         if self.base_users is None:
-            others = wanted[:, 2:] != batch.positives[:, None]
+            others = wanted[:, 1 + drawn :] != batch.positives[:, None]
             weights = others / others.sum(1, keepdim=True).clamp(min=1)  # [batch, sample]
             profiles = (used * weights[..., None]).sum(1)  # [batch, d]
         else:
             profiles = self.base_users[batch.users]
         profiles = profiles * self.log_scale.exp()
 
-        margin = (profiles * (positives - negatives)).sum(1)
+        margin = torch.einsum("bd,bkd->bk", profiles, positives[:, None] - negatives)  # [batch, k]
         total = F.softplus(-margin).mean()
         if self.config.beta:
             contrast = positives[:, None] - counterfactuals  # [batch, completions, d]

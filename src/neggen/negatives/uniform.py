@@ -1,56 +1,27 @@
-"""The uniform sampler: an item the user has not touched, each with equal chance (BPR, 2009)."""
+"""Uniform sampling: items the user has not touched, each with equal chance (BPR, 2009)."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from scipy.sparse import csr_matrix
-from torch import Tensor
+from pydantic import Field
 
-from neggen.errors import NegGenError
+from neggen.negatives.base import Sampler, SamplerConfig
 
 
-class UniformSampler:
-    """Draws unseen items exactly, without rejection and without a host synchronization.
+class UniformConfig(SamplerConfig):
+    """Settings of uniform sampling."""
 
-    A user with sorted seen items s_0 < s_1 < … has s_j − j unseen items below s_j. The r-th unseen
-    item is therefore r + #{j : s_j − j ≤ r}, and that count is one binary search over keys that are
-    sorted across all users at once.
-    """
+    negatives: int = Field(1, ge=1)
+    """How many negatives a positive gets; softmax losses want many."""
 
-    def __init__(self, train: csr_matrix, device: torch.device | str = "cpu") -> None:
-        """Prepare the search keys of ``train``, 0/1 CSR ``[users, items]``.
+    @property
+    def count(self) -> int:
+        """How many negatives a positive gets."""
+        return self.negatives
 
-        Raises:
-            NegGenError: If a user has interacted with every item, so that nothing can be drawn.
-        """
-        users, items = train.shape
-        degrees = np.diff(train.indptr)
-        if degrees.max(initial=0) >= items:
-            raise NegGenError(
-                f"User number {int(degrees.argmax())} has interacted with all {items} items, so no "
-                f"negative item is left to sample; drop such users or add items."
-            )
-        train = train.sorted_indices()
-        row = np.repeat(np.arange(users, dtype=np.int64), degrees)
-        within = np.arange(train.nnz, dtype=np.int64) - train.indptr[row]
-        keys = row * (items + 1) + (train.indices - within)
-        self._span = items + 1
-        self._keys = torch.from_numpy(keys).to(device)  # [interactions]
-        self._start = torch.from_numpy(train.indptr[:-1].astype(np.int64)).to(device)  # [users]
-        self._unseen = torch.from_numpy((items - degrees).astype(np.float64)).to(device)  # [users]
 
-    def sample(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """Return one unseen item for each user, int64 ``[batch]``.
+class Uniform(Sampler):
+    """Draws unseen items uniformly (Rendle et al. 2009, arXiv 1205.2618)."""
 
-        Args:
-            users: internal users, int64 ``[batch]``.
-            generator: the source of randomness, on the device of ``users``.
-        """
-        unseen = self._unseen[users]
-        share = torch.rand(
-            len(users), generator=generator, device=users.device, dtype=torch.float64
-        )
-        rank = (share * unseen).long()  # uniform over 0 … unseen − 1
-        below = torch.searchsorted(self._keys, users * self._span + rank, right=True)
-        return rank + below - self._start[users]
+    name = "uniform"
+    config_class = UniformConfig
+    config: UniformConfig

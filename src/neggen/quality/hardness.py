@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.uniform import UniformSampler
+from neggen.negatives.unseen import UnseenItems
 from neggen.quality.neighbours import Neighbours
 
 INTERACTIONS = 1 << 15
@@ -72,7 +72,7 @@ def measure_hardness(
     users = torch.from_numpy(entries.row[drawn].astype(np.int64))
     positives = torch.from_numpy(entries.col[drawn].astype(np.int64))
     near = torch.from_numpy(neighbours.items)  # [items, 1 + completions, modalities, k]
-    unseen, sampler = _Unseen(data.train), UniformSampler(data.train)
+    unseen, sampler = _Unseen(data.train), UnseenItems(data.train)
 
     sampled = dict.fromkeys(("uniform", "dns", "mixgcf"), 0.0)
     sums = torch.zeros(near.shape[:3])  # [items, 1 + completions, modalities]
@@ -81,7 +81,7 @@ def measure_hardness(
         user, positive = users[batch], positives[batch]
         profile = users_of[user]  # [batch, d]
         score = (profile * items_of[positive]).sum(1, keepdim=True)  # [batch, 1]
-        samples = torch.stack([sampler.sample(user, generator) for _ in range(CANDIDATES)], dim=1)
+        samples = sampler.sample(user, CANDIDATES, generator)
         rivals = torch.einsum("bd,bcd->bc", profile, items_of[samples])  # [batch, candidates]
         alpha = torch.rand(rivals.shape, generator=generator)
         mixed = alpha * score + (1 - alpha) * rivals  # scores are linear in item embeddings

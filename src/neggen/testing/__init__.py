@@ -26,15 +26,23 @@ from neggen.testing.refusal import refuses
 
 if TYPE_CHECKING:
     from neggen.testing.recommender import RecommenderContract
-    from neggen.testing.sampler import Sampler, SamplerContract
+    from neggen.testing.sampler import SamplerContract, all_in_training, triples
 
 _HOMES = {
     "RecommenderContract": "neggen.testing.recommender",
-    "Sampler": "neggen.testing.sampler",
     "SamplerContract": "neggen.testing.sampler",
+    "all_in_training": "neggen.testing.sampler",
+    "triples": "neggen.testing.sampler",
 }
 
-__all__ = ["RecommenderContract", "Sampler", "SamplerContract", "checkerboard", "refuses"]
+__all__ = [
+    "RecommenderContract",
+    "SamplerContract",
+    "all_in_training",
+    "checkerboard",
+    "refuses",
+    "triples",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +17,9 @@ from torch import Tensor, nn
 from neggen.config import TrainConfig
 from neggen.errors import NegGenError, nearest
 from neggen.evaluation.ranking import Scorer, candidates_of, evaluate_ranking
-from neggen.negatives.uniform import UniformSampler
+from neggen.negatives.base import Batch, Sampler
 from neggen.training.checkpoint import load_tensors, save_tensors
+from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
@@ -28,50 +27,6 @@ VALIDATION_KS = (10, 20)
 
 STEPS_TO_VALIDATION = 50
 """Steps between two validations, rounded up to whole epochs, unless the settings say otherwise."""
-
-
-class Batch(NamedTuple):
-    """One step's triples, each int64 ``[batch]``: users, an item each has, an item each has not."""
-
-    users: Tensor
-    positives: Tensor
-    negatives: Tensor
-
-
-Measure = Callable[[Scorer], dict[str, float]]
-"""A scorer to its validation figures."""
-
-
-class Trainable(nn.Module, ABC):
-    """A module that the loop can train: it has a loss, and a scorer."""
-
-    @abstractmethod
-    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the loss of a batch, a scalar; draw only from ``generator``."""
-
-    @abstractmethod
-    def scorer(self) -> Scorer:
-        """Return what scores all items for a batch of users under the present weights."""
-
-    def validate(self, measure: Measure) -> dict[str, float]:
-        """Return the validation figures of the present weights.
-
-        A module with settings to choose on validation overrides this, tries them with ``measure``,
-        and keeps the best one in a buffer.
-        """
-        return measure(self.scorer())
-
-
-class Factors(Trainable):
-    """A module whose score is the dot product of a user and an item embedding."""
-
-    @abstractmethod
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
-
-    def scorer(self) -> Scorer:
-        """Return the scorer of the present embeddings, which are computed once."""
-        return dot_scorer(*self.embeddings())
 
 
 @dataclass
@@ -100,19 +55,6 @@ class TrainState:
 OnEpoch = Callable[[EpochLog], None]
 
 
-def dot_scorer(users: Tensor, items: Tensor) -> Scorer:
-    """Return a scorer for user ``[users, d]`` and item ``[items, d]`` embeddings."""
-    return lambda batch: users[batch] @ items.T
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's own generator for a block (weight initialization) and restore it after."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
 def train(
     module: Trainable,
     interactions: csr_matrix,
@@ -126,8 +68,7 @@ def train(
     """Train ``module`` in place and leave it with the weights that validated best.
 
     Validation ranks all items, or the new ones if all that validates is new; see
-    :func:`~neggen.evaluation.ranking.candidates_of`. Negatives are drawn from the items that
-    somebody has used: otherwise training would teach that new items are bad.
+    :func:`~neggen.evaluation.ranking.candidates_of`.
 
     The start itself is a candidate: it is evaluated before the first step, so a module that starts
     at a good model can only be replaced by one that validates better.
@@ -152,9 +93,6 @@ def train(
     optimizer = torch.optim.Adam(
         [p for p in module.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
     )
-    used = np.unique(interactions.indices).astype(np.int64)
-    used_items = torch.from_numpy(used).to(device)
-    sampler = UniformSampler(interactions[:, used], device)
     rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int64)).to(device)
@@ -192,12 +130,12 @@ def train(
 
     while not state.finished:
         started = time.monotonic()
+        module.begin_epoch(state.epoch + 1, generator)
         order = torch.randperm(len(users), generator=generator, device=device)
         total = torch.zeros((), device=device)
         for index in torch.split(order, config.batch_size):
-            batch_users = users[index]
-            negatives = used_items[sampler.sample(batch_users, generator)]
-            loss = module.loss(Batch(batch_users, positives[index], negatives), generator)
+            batch = _batch(module.sampler, users[index], positives[index], generator)
+            loss = module.loss(batch, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -219,6 +157,14 @@ def train(
 
     module.load_state_dict(best)
     return state
+
+
+def _batch(
+    sampler: Sampler | None, users: Tensor, positives: Tensor, generator: torch.Generator
+) -> Batch:
+    if sampler is None:
+        return Batch(users, positives, users.new_empty(len(users), 0))
+    return Batch(users, positives, sampler.propose(users, positives, generator))
 
 
 def _judge(

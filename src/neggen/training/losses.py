@@ -7,23 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Bayesian personalized ranking: mean of −log σ(s⁺ − s⁻) (Rendle et al. 2009).
-
-    Args:
-        positive_scores: scores of observed pairs, ``[batch]``.
-        negative_scores: scores of the same users with other items, ``[batch]`` or broadcastable.
-    """
-    return F.softplus(negative_scores - positive_scores).mean()
-
-
 def embedding_regularization(*embeddings: Tensor) -> Tensor:
-    """Half the squared norm of the embeddings of a batch, summed over roles, mean over the batch.
+    """Half the squared norm of the embeddings of a batch, mean over each role, summed over roles.
 
     Args:
-        embeddings: one tensor a role (users, positives, negatives), each ``[batch, d]``.
+        embeddings: one tensor a role (users, positives, negatives), each ``[rows, d]``.
     """
-    return sum((e.square().sum() for e in embeddings), torch.zeros(())) / (2 * len(embeddings[0]))
+    return sum((e.square().sum() / (2 * len(e)) for e in embeddings), torch.zeros(()))
 
 
 def separation(effects: Tensor, contexts: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The format of the MMRec toolbox: ``NAME.inter`` with ``*_feat.npy`` beside it."""
+"""The format of the MMRec toolbox: ``NAME.inter`` with features and graphs beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neggen.data.dataset import Dataset
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import read_delimited
+from neggen.data.readers.item_graphs import graph_paths, read_graph
 from neggen.data.tables import PARTS
 from neggen.data.vectors import Features
 from neggen.errors import NegGenError
@@ -19,23 +20,27 @@ FEATURE_SUFFIX = "_feat.npy"
 
 
 class MMRecReader:
-    """Tab-separated ``userID itemID x_label`` with feature arrays whose row is the item id."""
+    """Tab-separated ``userID itemID x_label`` with feature arrays whose row is the item id.
+
+    Graphs of like items lie beside it too; see :mod:`neggen.data.readers.item_graphs`.
+    """
 
     name = "mmrec"
-    layout = "NAME.inter (tab-separated userID, itemID, x_label) and *_feat.npy"
+    layout = "NAME.inter (tab-separated userID, itemID, x_label), *_feat.npy, *_knn*.npz"
 
     def recognizes(self, path: Path) -> bool:
         """Return whether ``path`` is an ``.inter`` file or a folder with one."""
         return path.suffix == ".inter" if path.is_file() else any(path.glob("*.inter"))
 
     def read(self, path: Path, options: ReadOptions) -> Dataset:
-        """Read interactions, labels and features.
+        """Read interactions, labels, features and graphs.
 
-        With features the items are 0 to the largest id, as rows are; without, those that occur.
+        With features or graphs the items are 0 to the largest id, as rows are; without, those that
+        occur.
 
         Raises:
             NegGenError: For ids that are not whole numbers, labels other than 0, 1 and 2, or
-                features that do not fit the items.
+                features or graphs that do not fit the items.
         """
         if options.interactions or options.items or options.images or options.downloads:
             raise NegGenError(
@@ -51,11 +56,14 @@ class MMRecReader:
         if "x_label" in log.columns:
             log = log.drop("x_label").with_columns(part=_labels(log["x_label"], log_path))
         notes: list[str] = []
+        count = int(item_ids.max()) + 1
         features = {}
         for feature_path in feature_paths:
             modality = feature_path.name.removesuffix(FEATURE_SUFFIX)
-            features[modality] = _features(feature_path, int(item_ids.max()) + 1, notes)
-        items = np.arange(item_ids.max() + 1) if features else np.unique(item_ids)
+            features[modality] = _features(feature_path, count, notes)
+        graphs_at = graph_paths(log_path.parent)
+        graphs = {name: read_graph(file, count, notes) for name, file in graphs_at.items()}
+        items = np.arange(count) if features or graphs else np.unique(item_ids)
         data = Dataset.from_frames(
             log.with_columns(itemID=pl.Series(item_ids)),
             pl.DataFrame({"itemID": items}),
@@ -63,10 +71,9 @@ class MMRecReader:
             item_column="itemID",
             names=(f"The interactions in {log_path}", "The items"),
         )
-        notes.extend(
-            unused_note(log_path.parent, [log_path.name, *(p.name for p in feature_paths)])
-        )
-        return data.replace(features=features, notes=(*data.notes, *notes))
+        used = [log_path, *feature_paths, *graphs_at.values()]
+        notes.extend(unused_note(log_path.parent, [file.name for file in used]))
+        return data.replace(features=features, graphs=graphs, notes=(*data.notes, *notes))
 
 
 def _inter_file(path: Path) -> Path:

@@ -1,0 +1,73 @@
+"""ItemKNN: everybody gets what was used together with the things they have used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, vstack
+from torch import Tensor
+
+from neggen.config import ItemKNNConfig
+from neggen.data.dataset import Dataset
+from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+
+ITEMS_AT_ONCE = 1024
+"""Rows of the items × items matrix of similarities that are held at once."""
+
+
+class ItemKNN(Recommender):
+    """Scores an item by its likeness in use to a user's training items.
+
+    With n_ij users of both items and n_i = n_ii, items are alike by the cosine of their columns of
+    interactions, shrunk by h where few users speak for it (as in Ferrari Dacrema et al. 2019,
+    arXiv 1907.06902), and an item of the training items I_u speaks only for those that it is most
+    like, N_k(j) (Deshpande and Karypis 2004)::
+
+        s_ij = n_ij / (√(n_i n_j) + h),    ŷ_ui = Σ of s_ij over j in I_u with i in N_k(j)
+    """
+
+    name = "item-knn"
+    config_class = ItemKNNConfig
+    config: ItemKNNConfig
+
+    def _fit(self, data: Dataset, context: FitContext) -> None:
+        by_item = data.train.T.tocsr()  # [items, users]
+        chunks = [
+            self._nearest(by_item, start) for start in range(0, by_item.shape[0], ITEMS_AT_ONCE)
+        ]
+        self.similarity = vstack(chunks)  # CSR [items, items], N_k(j) in row j
+        self.train = data.train
+
+    def _nearest(self, by_item: csr_matrix, start: int) -> csr_matrix:
+        """Return s_ij of some items j and their k most similar i, CSR ``[chunk, items]``."""
+        together = (by_item[start : start + ITEMS_AT_ONCE] @ by_item.T).tocoo()
+        other = together.row + start != together.col  # nobody is their own neighbor
+        row, column, values = together.row[other], together.col[other], together.data[other]
+        if self.config.normalize:
+            norms = np.sqrt(np.diff(by_item.indptr))  # [items]
+            values = values / (norms[row + start] * norms[column] + self.config.shrink)
+        order = np.lexsort((column, -values, row))  # by item, most similar first
+        counts = np.bincount(row, minlength=together.shape[0])  # [chunk]
+        rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = order[rank < self.config.neighbors]
+        found = (values[kept].astype(np.float32), (row[kept], column[kept]))
+        return csr_matrix(found, shape=together.shape)
+
+    def _score(self, users: Tensor) -> Tensor:
+        scores = self.train[users.cpu().numpy()] @ self.similarity  # sparse [batch, items]
+        return torch.from_numpy(scores.toarray()).to(self.config.device)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            "values": torch.from_numpy(self.similarity.data),
+            **pack_csr("similarity", self.similarity),
+            **pack_csr("train", self.train),
+        }
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        items = len(tensors["similarity/indptr"]) - 1
+        self.similarity = unpack_csr("similarity", tensors, items)
+        self.similarity.data = tensors["values"].cpu().numpy()
+        self.train = unpack_csr("train", tensors, items)

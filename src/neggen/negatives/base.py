@@ -1,0 +1,177 @@
+"""What a sampler of negatives does: it proposes items, then takes some of them or makes new ones.
+
+Proposing needs no model and happens once a step; taking sees the embeddings under the present
+weights. Uniform sampling only proposes; dynamic sampling (DNS) proposes many and takes the one that
+scores highest; MixGCF proposes many and makes an embedding that belongs to no item.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neggen.config import Config
+from neggen.data.dataset import Dataset
+from neggen.negatives.unseen import UnseenItems
+
+
+class Batch(NamedTuple):
+    """One step: users, an item that each has, and items proposed as negatives.
+
+    Attributes:
+        users: int64 ``[batch]``.
+        positives: int64 ``[batch]``.
+        negatives: int64 ``[batch, candidates]``; no column where nothing is sampled.
+    """
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class View:
+    """The embeddings of a model as a sampler sees them, under the present weights."""
+
+    def __init__(self, final: Tensor, users: int, by_hop: Tensor | None = None) -> None:
+        """Take the final embeddings of users followed by items.
+
+        Args:
+            final: ``[users + items, d]``.
+            users: how many rows are users.
+            by_hop: ``[users + items, hops, d]``, whose mean over hops is ``final``; what models
+                without propagation have is one hop. None where the sampler does not ask for it.
+        """
+        self._final, self._users = final, users
+        self._by_hop = final[:, None] if by_hop is None else by_hop
+
+    def users(self, users: Tensor) -> Tensor:
+        """Return final embeddings of users, int64 ``[…]`` to float ``[…, d]``."""
+        # Not final[users]: its gradient sums in an order that changes from run to run.
+        return F.embedding(users, self._final)
+
+    def users_by_hop(self, users: Tensor) -> Tensor:
+        """Return embeddings of users hop by hop, int64 ``[…]`` to float ``[…, hops, d]``."""
+        found = F.embedding(users, self._by_hop.flatten(1))  # […, hops · d]
+        return found.view(*users.shape, *self._by_hop.shape[1:])
+
+    def items(self, items: Tensor) -> Tensor:
+        """Return final embeddings of items, int64 ``[…]`` to float ``[…, d]``."""
+        return F.embedding(items + self._users, self._final)
+
+    def items_by_hop(self, items: Tensor) -> Tensor:
+        """Return embeddings of items hop by hop, int64 ``[…]`` to float ``[…, hops, d]``."""
+        found = F.embedding(items + self._users, self._by_hop.flatten(1))  # […, hops · d]
+        return found.view(*items.shape, *self._by_hop.shape[1:])
+
+    def items_each_at_its_hop(self, items: Tensor) -> Tensor:
+        """Return items, each at one hop, int64 ``[…, hops]`` to float ``[…, hops, d]``."""
+        hops = self._by_hop.shape[1]
+        rows = (items + self._users) * hops + torch.arange(hops, device=items.device)
+        return F.embedding(rows, self._by_hop.flatten(0, 1))
+
+
+class Draw(NamedTuple):
+    """The negatives that a step contrasts its positives with.
+
+    Attributes:
+        items: int64 ``[batch, k]``, or ``[k]`` where all rows have the same.
+        embeddings: float ``[batch, k, d]`` where the sampler made them up; None for those of
+            ``items``, which then stand for them in the regularization alone.
+        allowed: bool ``[batch, k]``, False for what is no negative of its row; None for all.
+        log_q: how likely each item is drawn, as a logarithm up to a constant, float of the shape of
+            ``items``, for losses that correct for it; None for the same chance for all.
+        positive_log_q: the same of the positives, float ``[batch]``.
+        penalty: a scalar that is added to the loss, such as one that trains the sampler.
+    """
+
+    items: Tensor
+    embeddings: Tensor | None = None
+    allowed: Tensor | None = None
+    log_q: Tensor | None = None
+    positive_log_q: Tensor | None = None
+    penalty: Tensor | None = None
+
+
+class SamplerConfig(Config):
+    """Settings of a sampler; a sampler with more settings subclasses this."""
+
+    @property
+    def count(self) -> int:
+        """How many negatives a positive gets."""
+        return 1
+
+
+class Sampler(nn.Module, ABC):
+    """Base class of samplers. One file, one class, registered under its name.
+
+    A sampler is a module, so that what it learns or remembers is trained and saved with the model.
+    It never draws an item that the user has in training, or one that nobody has: training would
+    teach that new items are bad.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[SamplerConfig]] = SamplerConfig
+    sees_model: ClassVar[bool] = False
+    """Whether what is drawn is known in ``choose`` alone, such as by looking at embeddings, so that
+    only a model that ranks by its own embeddings can be trained with it."""
+    by_hop: bool = False
+    """Whether it looks at them hop by hop."""
+    needs_vectors: ClassVar[bool] = False
+    """Whether it learns from encoded descriptions and negatives."""
+
+    def __init__(self, config: Any, data: Dataset, device: torch.device | str = "cpu") -> None:
+        """Prepare for the training part of ``data``.
+
+        Args:
+            config: the settings, of the class ``config_class``.
+            data: the split data.
+            device: where batches are.
+
+        Raises:
+            NegGenError: If a user has every item, or the data lack what the sampler needs.
+        """
+        super().__init__()
+        self.config = config
+        train = data.train
+        used = np.unique(train.indices)
+        self._used = torch.from_numpy(used.astype(np.int64)).to(device)  # [used items]
+        self._unseen = UnseenItems(train[:, used], device)
+
+    @classmethod
+    def made_of(cls, config: Any) -> list[type[Sampler]]:
+        """Return what draws under ``config``: this class, unless it is made of others."""
+        return [cls]
+
+    def prepare(self, dim: int, seed: int) -> None:
+        """Make what depends on the model, before training; nothing unless a subclass needs it.
+
+        Args:
+            dim: the width of the embeddings.
+            seed: that of the initial weights.
+        """
+
+    def unseen(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return items that the users do not have, uniformly, int64 ``[batch, count]``."""
+        return self._used[self._unseen.sample(users, count, generator)]
+
+    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
+        """Return candidates for each row of a batch, int64 ``[batch, candidates]``.
+
+        Args:
+            users: int64 ``[batch]``.
+            positives: an item that each has, int64 ``[batch]``.
+            generator: the only source of randomness.
+        """
+        return self.unseen(users, self.config.count, generator)
+
+    def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
+        """Return the negatives of a batch; all that was proposed unless a subclass chooses."""
+        return Draw(batch.negatives)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Know that epoch ``epoch`` begins, from 1."""

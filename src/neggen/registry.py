@@ -1,0 +1,81 @@
+"""Classes by the name that settings and the command line call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from neggen.errors import NegGenError, nearest
+
+Kind = TypeVar("Kind")
+
+
+class Registry(Mapping[str, str], Generic[Kind]):
+    """The classes of one kind: those of this package and those that others add.
+
+    Others add a class by ``@REGISTRY.register`` where it is defined or, so that the command line
+    finds it, by an entry point of their package::
+
+        [project.entry-points."neggen.samplers"]
+        recency = "my_package.recency:Recency"
+
+    As a mapping it holds, by name, where each class lives, ``module:Class``; a class is imported
+    when it is asked for.
+    """
+
+    def __init__(self, kind: str, group: str, built_in: Mapping[str, str]) -> None:
+        """Name the kind, as sentences do, the group of entry points, and what is there already."""
+        self._kind = kind
+        self._group = group
+        self._places = dict(built_in)
+        self._classes: dict[str, type[Kind]] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @property
+    def register(self) -> Callable[[type[Kind]], type[Kind]]:
+        """The decorator that adds a class under its ``name``."""
+
+        def add(cls: type[Kind]) -> type[Kind]:
+            name: str = cls.name  # type: ignore[attr-defined]
+            place = f"{cls.__module__}:{cls.__qualname__}"
+            if self._places.get(name, place) != place:
+                held = self._places[name]
+                raise NegGenError(f"There is a {self._kind} '{name}' already: {held}.")
+            self._places[name], self._classes[name] = place, cls
+            return cls
+
+        return add
+
+    def find(self, name: str) -> type[Kind]:
+        """Return the class called ``name``.
+
+        Raises:
+            NegGenError: If there is none, naming the nearest one.
+        """
+        if name in self._classes:
+            return self._classes[name]
+        places = self._all()
+        if name not in places:
+            hint = nearest(name, places) or f" There are: {', '.join(places)}."
+            raise NegGenError(f"There is no {self._kind} '{name}'.{hint}")
+        module, _, attribute = places[name].partition(":")
+        found: type[Kind] = getattr(import_module(module), attribute)
+        return found
+
+    @cached_property
+    def _installed(self) -> dict[str, str]:
+        return {point.name: point.value for point in entry_points(group=self._group)}
+
+    def _all(self) -> dict[str, str]:
+        return {**self._installed, **self._places}

@@ -1,0 +1,73 @@
+"""What the training loop can train: modules with a loss and a scorer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from neggen.evaluation.ranking import Scorer
+from neggen.negatives.base import Batch, Sampler
+
+Measure = Callable[[Scorer], dict[str, float]]
+"""A scorer to its validation figures."""
+
+
+class Trainable(nn.Module, ABC):
+    """A module that the loop can train: it has a loss, and a scorer."""
+
+    sampler: Sampler | None
+    """Proposes the negatives of every batch; without one, batches have none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("sampler", None)
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Prepare for epoch ``epoch``, from 1; what is drawn here is drawn again on a resume."""
+        if self.sampler is not None:
+            self.sampler.begin_epoch(epoch)
+
+    @abstractmethod
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch, a scalar; draw only from ``generator``."""
+
+    @abstractmethod
+    def scorer(self) -> Scorer:
+        """Return what scores all items for a batch of users under the present weights."""
+
+    def validate(self, measure: Measure) -> dict[str, float]:
+        """Return the validation figures of the present weights.
+
+        A module with settings to choose on validation overrides this, tries them with ``measure``,
+        and keeps the best one in a buffer.
+        """
+        return measure(self.scorer())
+
+
+class Factors(Trainable):
+    """A module whose score is the dot product of a user and an item embedding."""
+
+    @abstractmethod
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
+
+    def scorer(self) -> Scorer:
+        """Return the scorer of the present embeddings, which are computed once."""
+        return dot_scorer(*self.embeddings())
+
+
+def dot_scorer(users: Tensor, items: Tensor) -> Scorer:
+    """Return a scorer for user ``[users, d]`` and item ``[items, d]`` embeddings."""
+    return lambda batch: users[batch] @ items.T
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's own generator for a block (weight initialization) and restore it after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
