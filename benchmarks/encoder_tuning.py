@@ -56,7 +56,7 @@ from common import (
 from neggen import Dataset
 from neggen.cli.output import console, print_table, say
 from neggen.comparison.variants import others
-from neggen.comparison.writing import mean_and_std
+from neggen.comparison.wording import mean_and_std
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.evaluation.ranking import candidates_of, evaluate_ranking

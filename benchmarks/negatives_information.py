@@ -50,7 +50,7 @@ from neggen import EASE, Dataset
 from neggen.cli.output import console, print_table
 from neggen.comparison.encoder import KeptEncoder
 from neggen.comparison.variants import one_modality, shuffled
-from neggen.comparison.writing import mean_and_std
+from neggen.comparison.wording import mean_and_std
 from neggen.config import Content
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.store import encode_records

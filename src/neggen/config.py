@@ -1,7 +1,8 @@
 """Every setting of neggen as frozen pydantic models, read from and written to TOML.
 
 Nothing here imports torch, so a configuration can be read, checked and printed in milliseconds.
-An unknown key is an error that names the nearest known one.
+What a single model alone can be told stands in its own file. An unknown key is an error that names
+the nearest known one.
 """
 
 from __future__ import annotations
@@ -110,21 +111,6 @@ class ModelConfig(Config):
         return self.model_dump(mode="json", exclude=_INCIDENTAL)
 
 
-class PopularityConfig(ModelConfig):
-    """Popularity has nothing to set."""
-
-
-class ItemKNNConfig(ModelConfig):
-    """Items used together; see :mod:`neggen.models.item_knn`."""
-
-    neighbors: int = Field(500, ge=1)
-    """k, the most similar items that an item speaks for."""
-    shrink: float = Field(100.0, ge=0)
-    """h, which makes items that few have used less similar; only if ``normalize``."""
-    normalize: bool = True
-    """Whether similarity is a cosine; if not, it is how many users two items share."""
-
-
 class EASEConfig(ModelConfig):
     """EASE (Steck 2019, arXiv 1905.03375)."""
 
@@ -140,10 +126,6 @@ class ContentConfig(ModelConfig):
 
     content: Content = "text"
     """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-
-
-class ContentKNNConfig(ContentConfig):
-    """Likeness to what a user has used; see :mod:`neggen.models.content_knn`."""
 
 
 class ContentEASEConfig(EASEConfig, ContentConfig):
@@ -228,194 +210,6 @@ class LightGCNConfig(RankingConfig):
     """Propagation steps over the user-item graph."""
     regularization: float = Field(1e-3, ge=0)
     """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
-
-
-class FrozenGraphConfig(LightGCNConfig, ContentConfig):
-    """LightGCN beside a frozen graph of like items; see :mod:`neggen.models.frozen_graph`."""
-
-    neighbors: int = Field(10, ge=1)
-    """k, the nearest items that an item is tied to."""
-    hops: int = Field(1, ge=1)
-    """L, the propagation steps over the graph of items."""
-
-
-class ContentLightGCNConfig(LightGCNConfig, ContentConfig):
-    """LightGCN with content in its items; see :mod:`neggen.models.content_lightgcn`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(3, ge=0)
-    """Propagation steps over the user-item graph; 0 is matrix factorization with content."""
-
-
-class BM3Config(TrainConfig, ContentConfig):
-    """BM3 (Zhou et al. 2023, arXiv 2207.05969); see :mod:`neggen.models.bm3`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(1, ge=0)
-    """Propagation steps over the user-item graph."""
-    dropout: float = Field(0.5, ge=0, lt=1)
-    """Chance that a dimension of a view is zero."""
-    alignment: float = Field(2.0, ge=0)
-    """w, the weight of the losses of modalities."""
-    regularization: float = Field(0.1, ge=0)
-    """λ of λ(‖H_U‖ + ‖H_I‖) / items, norms of whole tables."""
-    train_features: bool = True
-    """Whether training moves the features too, as published; off saves memory and time."""
-
-
-class FREEDOMConfig(LightGCNConfig, ContentConfig):
-    """FREEDOM (Zhou and Shen 2023, arXiv 2211.06924); see :mod:`neggen.models.freedom`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(2, ge=1)
-    """Propagation steps over the user-item graph."""
-    regularization: float = Field(0.0, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch; the published loss has none."""
-    neighbors: int = Field(10, ge=1)
-    """k, the nearest items that an item is tied to, itself counted."""
-    hops: int = Field(1, ge=1)
-    """Propagation steps over the graph of items."""
-    image_weight: float = Field(0.1, ge=0, le=1)
-    """α, how much the graph ``image`` counts; the other modalities share 1 − α evenly."""
-    pruning: float = Field(0.8, ge=0, lt=1)
-    """ρ, the share of interactions that an epoch leaves out of the user-item graph."""
-    feature_weight: float = Field(1e-3, ge=0)
-    """Weight of the losses that rank by the projected features."""
-    train_features: bool = True
-    """Whether training moves the features too, as published; off saves memory and time."""
-
-
-class LATTICEConfig(LightGCNConfig, ContentConfig):
-    """LATTICE (Zhang et al. 2021, arXiv 2104.09036); see :mod:`neggen.models.lattice`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    learning_rate: float = Field(5e-4, gt=0)
-    layers: int = Field(2, ge=1)
-    """Propagation steps over the user-item graph."""
-    regularization: float = Field(1e-5, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
-    neighbors: int = Field(10, ge=1)
-    """k, the nearest items that an item is tied to, itself counted."""
-    hops: int = Field(1, ge=1)
-    """Propagation steps over the graph of items."""
-    skip: float = Field(0.9, ge=0, le=1)
-    """How much the graphs of the features count; those of the projected features have the rest."""
-    train_features: bool = True
-    """Whether training moves the features too, as published; off saves memory and time."""
-
-
-class LGMRecConfig(LightGCNConfig, ContentConfig):
-    """LGMRec (Guo et al. 2024, arXiv 2312.16400); see :mod:`neggen.models.lgmrec`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(2, ge=0)
-    """Propagation steps of embeddings over the user-item graph."""
-    modality_layers: int = Field(2, ge=0)
-    """Propagation steps of modalities over the same graph."""
-    hyperedges: int = Field(4, ge=1)
-    """Hyperedges of each modality."""
-    hyperedge_layers: int = Field(1, ge=1)
-    """Passes through the hyperedges."""
-    dropout: float = Field(0.5, ge=0, lt=1)
-    """Chance that a node leaves a hyperedge in a step."""
-    global_weight: float = Field(0.3, ge=0)
-    """a, the share of the global embeddings."""
-    contrast: float = Field(1e-4, ge=0)
-    """λ₁, the weight of the contrast between hypergraphs, a sum over the batch."""
-    temperature: float = Field(0.2, gt=0)
-    """τ, of memberships and of the contrast."""
-    regularization: float = Field(1e-6, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
-
-
-class SLMRecConfig(TrainConfig, ContentConfig):
-    """SLMRec (Tao et al. 2022); see :mod:`neggen.models.slmrec`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(3, ge=0)
-    """Propagation steps over the user-item graph."""
-    temperature: float = Field(0.2, gt=0)
-    """τ of the main loss."""
-    task: Literal["fac", "fd", "fm", "fd+fm"] = "fac"
-    """What the model learns besides: ``fac`` matches an item's modalities one after another, ``fd``
-    two views with dropout, ``fm`` two views without one modality each."""
-    task_weight: float = Field(0.1, ge=0)
-    """The weight of that task's loss."""
-    task_temperature: float = Field(0.2, gt=0)
-    """τ of that task's loss."""
-    dropout: float = Field(0.3, ge=0, lt=1)
-    """Chance that a dimension of a view is zero, with ``fd``."""
-    weight_decay: float = Field(1e-4, ge=0)
-    """λ of ½λ‖Θ‖² over all weights."""
-
-
-class GRCNConfig(RankingConfig, ContentConfig):
-    """GRCN (Wei et al. 2020, arXiv 2111.02036); see :mod:`neggen.models.grcn`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    regularization: float = Field(1e-3, ge=0)
-    """λ, how much embeddings and preferences are held small."""
-    latent: int = Field(64, ge=1)
-    """Width of what every modality makes of users and items."""
-    layers: int = Field(2, ge=1)
-    """Propagation steps of the embeddings over the refined graph."""
-    routing: int = Field(0, ge=0)
-    """Steps that bring a user's preference nearer to what the user has, in every modality: 3 in the
-    paper, and none in effect in its published code."""
-    prune: bool = True
-    """Whether negative weights of edges are cut to zero."""
-
-
-class MGCNConfig(LightGCNConfig, ContentConfig):
-    """MGCN (Yu et al. 2023, arXiv 2308.03588); see :mod:`neggen.models.mgcn`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    layers: int = Field(2, ge=1)
-    """Propagation steps over the user-item graph."""
-    regularization: float = Field(1e-4, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
-    neighbors: int = Field(10, ge=1)
-    """k, the nearest items that an item is tied to, itself counted."""
-    hops: int = Field(1, ge=1)
-    """Propagation steps over the graph of items."""
-    contrastive_weight: float = Field(0.01, ge=0)
-    """λ_c, weight of the loss that contrasts what behavior and what modalities say."""
-    temperature: float = Field(0.2, gt=0)
-    """τ of that loss."""
-    train_features: bool = True
-    """Whether training moves the features too, as published; off saves memory and time."""
-
-
-class MMGCNConfig(RankingConfig, ContentConfig):
-    """MMGCN (Wei et al. 2019); see :mod:`neggen.models.mmgcn`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    regularization: float = Field(1e-3, ge=0)
-    """λ, how much ID embeddings and preferences are held small."""
-    latent: int = Field(256, ge=1)
-    """Width that the features ``image`` are mapped to first; others are taken as they are."""
-    layers: int = Field(3, ge=1)
-    """Graph convolutions in every modality."""
-    train_embeddings: bool = True
-    """Whether ID embeddings and preferences are learned; the authors' code leaves them as drawn."""
-
-
-class VBPRConfig(RankingConfig, ContentConfig):
-    """VBPR (He and McAuley 2016, arXiv 1510.01784); see :mod:`neggen.models.vbpr`."""
-
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
-    regularization: float = Field(1.0, ge=0)
-    """λ of λ(‖U‖ + ‖P‖ + ‖N‖) / batch, the Frobenius norms of what scores."""
 
 
 class NegGenConfig(SampledConfig):

@@ -83,7 +83,8 @@ def kill(process: subprocess.Popen[str], due: Callable[[], bool]) -> None:
 
 def without_seconds(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_seconds(inner) for key, inner in value.items() if key != "seconds"}
+        measured = {"seconds", "evaluation_seconds", "epoch_seconds", "peak_mib"}
+        return {key: without_seconds(inner) for key, inner in value.items() if key not in measured}
     return value
 
 
@@ -134,6 +135,20 @@ def test_models_without_a_file(cli: Cli, ready: Workspace, tmp_path: Path) -> No
         table.read_text() == (ready.path / "studies" / "popularity-ease" / "results.md").read_text()
     )
     assert "| Recall@10 |" in table.read_text()
+
+
+def test_a_row_that_ran_out_of_time_says_so_and_stays_as_it_is(cli: Cli, ready: Workspace) -> None:
+    typed = ["compare", ready.path, "--models", "popularity,ease", "--seeds", 1, "--budget", 6]
+    first = cli(*typed, "--minutes", 1e-6, "--json").json()
+    assert first["minutes"] == 1e-6
+    assert first["rows"]["ease"]["tuning"]["trials"] == 1
+    assert cli(*typed, "--minutes", 1e-6, "--json").json() == first
+    told = cli(*typed, "--minutes", 1e-6)
+    assert "or as many as began within 1e-06 min of its tuning" in told.err
+    page = (ready.path / "studies" / "popularity-ease" / "results.md").read_text()
+    assert page.count("1 (out of time)") == 2, "in the table and among the costs"
+    whole = cli(*typed, "--minutes", 0, "--json").json()["rows"]["ease"]["tuning"]
+    assert (whole["trials"], whole["out_of_time"]) == (6, False)
 
 
 def test_options_override_the_file(cli: Cli, ready: Workspace, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "scipy", "polars", "o
 
 def test_every_arrow_has_a_command() -> None:
     stages = ["import", "generate", "encode", "train", "evaluate", "recommend", "report"]
-    others = ["explain", "journal", "quality", "compare", "tune", "demo", "doctor"]
+    others = ["explain", "journal", "quality", "run", "compare", "tune", "demo", "doctor"]
     assert sorted([*stages, *others]) == COMMANDS
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neggen.comparison.fitting import Task, without_test
+from neggen.comparison.fitting import Task
+from neggen.comparison.loading import without_test
 from neggen.comparison.space import decoded, points
 from neggen.comparison.study import Row, Study
 from neggen.comparison.tuning import Tuned, import_optuna, tune
@@ -171,3 +172,48 @@ def test_points_of_a_space() -> None:
         {"a": a, "b": b} for a in (1, 2) for b in ([0.5], [1.0, 2.0], [3.0])
     ]
     assert points(space, 5) is None
+
+
+class Clock:
+    """Every trial takes as long as it is told to, and none is fitted twice for it."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.seconds, self.now, self.asked = seconds, 0.0, 0
+
+    def monotonic(self) -> float:
+        if self.asked % 2:
+            self.now += self.seconds[self.asked // 2]
+        self.asked += 1
+        return self.now
+
+
+def test_no_trial_begins_after_its_time(
+    groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trials.db"
+    clock = Clock([30, 30, 30, 30, 1, 1, 1])
+    monkeypatch.setattr("neggen.comparison.tuning.time", clock)
+
+    def within(minutes: float, budget: int = 6) -> Tuned:
+        study = study_of(RANGE, budget=budget).updated(minutes=minutes)
+        return tuned(groups, study, path)
+
+    first = within(1)
+    assert (first.trials, first.seconds, first.out_of_time) == (2, 60, True)
+    again = within(1)
+    assert (again, clock.asked) == (first, 4), "resuming spends nothing"
+    assert within(1.2).trials == 3, "the third may begin after 60 s, not the fourth"
+    whole = within(0)
+    assert (whole.trials, whole.out_of_time) == (6, False)
+    assert within(2.1).out_of_time is False, "all six began in time"
+    assert within(1) == first, "trials beyond the time do not count"
+    assert within(1, budget=2).out_of_time is False, "it had all of its trials"
+
+
+def test_each_row_has_its_own_time(groups: Workspace, tmp_path: Path) -> None:
+    rows = {name: {"model": "ease", "search": RANGE} for name in ("a", "b")}
+    rows["b"]["settings"] = {"regularization": 3.0}
+    study = Study.parse({"split": "given", "budget": 3, "minutes": 1e-6, "rows": rows})
+    for name in rows:
+        found = tune(groups, study, name, study.settings(name), tmp_path / "trials.db")
+        assert (found.trials, found.out_of_time) == (1, True), "the row as it stands is tried"

@@ -10,6 +10,7 @@ import pytest
 
 from neggen.evaluation import beyond_accuracy
 from neggen.evaluation.beyond_accuracy import (
+    average_popularity,
     coverage,
     exposure,
     gini,
@@ -29,6 +30,16 @@ def test_examples_in_docstrings() -> None:
 def test_exposure_and_coverage_pass_over_the_end_of_a_list() -> None:
     assert exposure(LISTS, 5).tolist() == [3, 2, 1, 0, 0]
     assert coverage(LISTS, 5) == 0.6
+
+
+def test_average_popularity_is_a_mean_over_lists() -> None:
+    users = np.array([6, 2, 1, 0, 100])
+    assert average_popularity(LISTS, users) == pytest.approx(
+        ((6 + 2 + 1) / 3 + (6 + 2) / 2 + 6) / 3
+    )
+    some = np.array([[0, 1], [-1, -1]])
+    assert average_popularity(some, users) == 4, "an empty list says nothing"
+    assert math.isnan(average_popularity(some[1:], users))
 
 
 def test_gini_is_the_mean_difference_over_twice_the_mean() -> None:

@@ -72,6 +72,7 @@ def test_equals_the_textbook(seed, users, items, density, some_items) -> None:
             row = scores[user].tolist()
             figures, top = reference(row, seen[user] > 0, (target[user] > 0).tolist(), k, allowed)
             shown.update(top)
+            assert [i for i in result.lists[position, :k] if i >= 0] == top
             for name, value in figures.items():
                 assert result.per_user[name][position] == pytest.approx(value, abs=1e-6), name
         assert result.coverage[f"coverage@{k}"] == pytest.approx(len(shown) / allowed.sum())

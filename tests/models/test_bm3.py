@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neggen.config import BM3Config
 from neggen.models.base import Recommender
-from neggen.models.bm3 import BM3, BM3Module
+from neggen.models.bm3 import BM3, BM3Config, BM3Module
 from neggen.testing import RecommenderContract
 
 

@@ -13,6 +13,7 @@ from neggen.data.vectors import Features, ItemGraph, ItemVectors
 from neggen.models.base import Recommender
 from neggen.models.content_knn import ContentKNN
 from neggen.models.features import encoded_features, item_features
+from neggen.models.mf import MF
 from neggen.models.popularity import Popularity
 from neggen.testing import checkerboard, refuses
 
@@ -87,9 +88,10 @@ def test_who_wants_vectors_of_which_data() -> None:
     plain, heard = checkerboard(), checkerboard().replace(features={"audio": AUDIO})
     tied = checkerboard().replace(graphs={"image": GRAPH})
 
-    def wanted(model: type[Recommender]) -> list[bool]:
+    def wanted(model: Recommender) -> list[bool]:
         return [model.wants_vectors(data) for data in (plain, heard, tied)]
 
-    assert wanted(Multimodal) == [True, False, False]
-    assert wanted(ContentKNN) == [True, True, True]
-    assert wanted(Popularity) == [False, False, False]
+    assert wanted(Multimodal()) == [True, False, False]
+    assert wanted(ContentKNN()) == [True, True, True]
+    assert wanted(Popularity()) == [False, False, False]
+    assert wanted(MF(sampler="generated")) == [True, True, True]

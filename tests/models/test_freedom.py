@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 
-from neggen.config import FREEDOMConfig
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext, Recommender
-from neggen.models.freedom import FREEDOM, FREEDOMModule
+from neggen.models.freedom import FREEDOM, FREEDOMConfig, FREEDOMModule
 from neggen.models.item_graphs import nearest_graph
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract, checkerboard

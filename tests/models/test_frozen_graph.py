@@ -7,10 +7,9 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from neggen.config import ContentLightGCNConfig, FrozenGraphConfig
 from neggen.models import graph
-from neggen.models.content_lightgcn import ContentLightGCNModule
-from neggen.models.frozen_graph import FrozenGraphModule
+from neggen.models.content_lightgcn import ContentLightGCNConfig, ContentLightGCNModule
+from neggen.models.frozen_graph import FrozenGraphConfig, FrozenGraphModule
 from neggen.models.graph import item_graph, nearest_items, smooth
 from neggen.negatives.base import Batch
 from neggen.testing import triples

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 
-from neggen.config import GRCNConfig
 from neggen.data.vectors import Features
 from neggen.models.base import Recommender
-from neggen.models.grcn import GRCN, GRCNModule
+from neggen.models.grcn import GRCN, GRCNConfig, GRCNModule
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract
 

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from neggen.config import LATTICEConfig
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender
 from neggen.models.item_graphs import nearest_graph
-from neggen.models.lattice import LATTICE, LATTICEModule
+from neggen.models.lattice import LATTICE, LATTICEConfig, LATTICEModule
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract, checkerboard
 from neggen.training.loop import EpochLog

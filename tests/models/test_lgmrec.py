@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neggen.config import LGMRecConfig
 from neggen.models.base import Recommender
-from neggen.models.lgmrec import LGMRec, LGMRecModule
+from neggen.models.lgmrec import LGMRec, LGMRecConfig, LGMRecModule
 from neggen.negatives.base import Batch, Draw, View
 from neggen.negatives.uniform import Uniform
 from neggen.testing import RecommenderContract, all_in_training

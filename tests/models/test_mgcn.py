@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from neggen.config import MGCNConfig
 from neggen.data.vectors import Features
 from neggen.models.base import Recommender
 from neggen.models.item_graphs import nearest_graph
-from neggen.models.mgcn import MGCN, MGCNModule
+from neggen.models.mgcn import MGCN, MGCNConfig, MGCNModule
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract
 

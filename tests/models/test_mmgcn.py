@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 
-from neggen.config import MMGCNConfig
 from neggen.data.vectors import Features
 from neggen.models.base import Recommender
-from neggen.models.mmgcn import MMGCN, MMGCNModule
+from neggen.models.mmgcn import MMGCN, MMGCNConfig, MMGCNModule
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract, checkerboard
 

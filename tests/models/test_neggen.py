@@ -122,9 +122,7 @@ def dense_loss(
     share = torch.rand((size, 8), generator=torch.Generator().manual_seed(seed))
     scale = weights["log_scale"].exp()
     ranking, counterfactual, alignment, separation = [], [], [], []
-    for row, (u, i, j) in enumerate(
-        zip(*(part.flatten().tolist() for part in batch), strict=True)
-    ):
+    for row, (u, i, j) in enumerate(zip(*(part.flatten().tolist() for part in batch), strict=True)):
         history = sorted(data.train[u].indices)
         drawn = [history[int(x * len(history))] for x in share[row].tolist()]
         rest = [effects[item] for item in drawn if item != i]

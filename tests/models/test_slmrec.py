@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neggen.config import SLMRecConfig
 from neggen.models.base import Recommender
-from neggen.models.slmrec import SLMRec, SLMRecModule
+from neggen.models.slmrec import SLMRec, SLMRecConfig, SLMRecModule
 from neggen.testing import RecommenderContract
 
 

@@ -7,12 +7,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from neggen.config import VBPRConfig
 from neggen.data.vectors import Features
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.models.base import Recommender
 from neggen.models.popularity import Popularity
-from neggen.models.vbpr import VBPR, VBPRModule
+from neggen.models.vbpr import VBPR, VBPRConfig, VBPRModule
 from neggen.negatives.base import Batch
 from neggen.testing import RecommenderContract, checkerboard
 

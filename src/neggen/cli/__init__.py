@@ -19,6 +19,7 @@ from neggen.cli import (
     journal,
     learning,
     quality,
+    run,
 )
 from neggen.cli.output import fail, say
 from neggen.errors import NegGenError
@@ -41,6 +42,7 @@ app.command("journal")(journal.journal)
 app.command("encode")(catalogue.encode)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
+app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("tune")(compare.tune)
 app.command("recommend")(learning.recommend)

@@ -50,6 +50,10 @@ def compare(
     budget: Annotated[
         int | None, typer.Option(min=0, help="Trials of every row on validation; 0 for none.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="No trial of a row begins after so much tuning; 0 for no limit."),
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="What is tuned and tested: ndcg@20.")] = None,
     part: Annotated[str | None, typer.Option(help="test, or a further test set.")] = None,
     reference: Annotated[
@@ -69,7 +73,7 @@ def compare(
     from neggen.comparison.run import run_study
     from neggen.comparison.space import packaged
     from neggen.comparison.study import Study, slug
-    from neggen.comparison.writing import about, table
+    from neggen.comparison.tables import main_table
     from neggen.comparison.writing import markdown as as_markdown
     from neggen.workspace import Workspace, write_text
 
@@ -80,6 +84,7 @@ def compare(
         "split": split and split.value,
         "seeds": seeds,
         "budget": budget,
+        "minutes": minutes,
         "metric": metric,
         "part": part,
         "reference": reference,
@@ -97,10 +102,10 @@ def compare(
     if as_json:
         print_json(results)
         return
-    columns, cells = table(results, wide=Console().width >= WIDE)
-    print_table(columns, cells, title=results["title"])
-    say(about(results))
-    say(f"Tables, plots and the figures of every user: {place.path / 'studies' / (name or usual)}")
+    table = main_table(results, wide=Console().width >= WIDE)
+    print_table(table.columns, table.cells, title=table.title)
+    say(table.about)
+    say(f"All of it, as one page: {place.path / 'studies' / (name or usual) / 'results.html'}")
 
 
 def tune(
@@ -112,6 +117,9 @@ def tune(
         typer.Option("--set", help="A setting that is kept, such as dim=32. Repeatable."),
     ] = None,
     split: SplitOption = None,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="No trial begins after so long; 0 for no limit.")
+    ] = 0,
     metric: Annotated[str, typer.Option(help="What is maximized on validation.")] = "ndcg@20",
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
@@ -130,6 +138,7 @@ def tune(
     values: dict[str, Any] = {
         "metric": metric,
         "budget": trials,
+        "minutes": minutes,
         "rows": {model: {"model": model, "settings": parse_overrides(settings or [])}},
     }
     study = Study.parse({**values, "split": split and split.value})

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,42 @@ import polars as pl
 from filelock import FileLock
 
 import neggen
-from neggen.comparison.encoder import KeptEncoder
+from neggen.comparison.loading import (
+    split_data,
+    varied_data,
+    without_test,
+)
+from neggen.comparison.measuring import Figures, Ranked, measure, rank
+from neggen.comparison.metering import Meter
 from neggen.comparison.study import Row
-from neggen.comparison.variants import one_modality, varied
 from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
-from neggen.data.store import load_dataset
-from neggen.data.tables import PARTS
-from neggen.evaluation.ranking import RankingResult, candidates_of, evaluate_ranking
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.neggen import NegGen
-from neggen.quality.summary import diversity_figures
-from neggen.runs import with_vectors
 from neggen.workspace import Workspace, atomic_path, write_text
+
+FORM = 2
+"""Of what is kept; another number fits anew."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting took.
+
+    Attributes:
+        seconds: wall time, NegGen's base included even where it was fitted before; of a fit that
+            was interrupted, the last part.
+        peak_mib: the most memory it held above what was held before; see :class:`Meter`.
+        epoch_seconds: mean wall time of a training epoch, validation left out; None for a model
+            without epochs.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    seconds: float
+    peak_mib: float | None
+    epoch_seconds: float | None
+    device: str
 
 
 @dataclass(frozen=True)
@@ -43,16 +64,19 @@ class Fit:
     Attributes:
         settings: all settings of the model.
         metrics: figures by part: ``valid``, ``test`` and every further test set.
-        diversity: what the recommendations are worth beside being right, where items have vectors.
-        seconds: how long fitting took, NegGen's base included even where it was fitted before; of a
-            fit that was interrupted, the last part.
+        slices: figures of some items and users, by part but ``valid``, slice and name.
+        diversity: what the recommendations are worth beside being right, by part but ``valid``.
+        cost: what fitting took.
+        evaluation_seconds: how long scoring and ranking took, by part.
         per_user_path: a Parquet file with ``part``, ``user_id`` and every figure.
     """
 
     settings: dict[str, Any]
     metrics: dict[str, dict[str, float]]
-    diversity: dict[str, float | None]
-    seconds: float
+    slices: dict[str, dict[str, Figures]]
+    diversity: dict[str, Figures]
+    cost: Cost
+    evaluation_seconds: dict[str, float]
     per_user_path: Path
 
 
@@ -65,29 +89,16 @@ class Task:
     def __init__(
         self, workspace: Workspace, row: Row, split: SplitConfig, seed: int, device: str
     ) -> None:
-        """Load the data and make the row's variant of them.
+        """Load the data.
 
         Raises:
-            NegGenError: If the workspace lacks what the row needs.
+            NegGenError: If the workspace has records without vectors.
         """
-        self._cls = model_class(row.model)
-        self._split, self._seed, self._device = split, seed, device
+        self._workspace, self._row, self._split = workspace, row, split
+        self._cls, self._seed, self._device = model_class(row.model), seed, device
         self._cache = workspace.path / "studies" / "cache"
-        self.data = load_dataset(workspace, split)
-        if self._cls.needs_vectors or workspace.records_path.is_file():
-            self.data = with_vectors(workspace, self.data)
-        self._known = without_test(self.data)
-        if not self._cls.needs_vectors:
-            return
-        if row.negatives != "generated":
-            encoder = KeptEncoder(workspace, device)
-            self._known = varied(self._known, row.negatives, seed, encoder)
-        vectors = self._known.vectors
-        assert vectors is not None
-        if row.modality is not None:
-            vectors = one_modality(vectors, row.modality)
-            self._known = self._known.replace(vectors=vectors)
-        self._vectors_hash = vectors.content_hash
+        self._plain = split_data(workspace, split, described=False)
+        self.data = split_data(workspace, split, described=workspace.records_path.is_file())
 
     def identity(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that decides a fit; ``settings`` are changes to the defaults.
@@ -100,7 +111,7 @@ class Task:
     def validate(self, settings: Mapping[str, Any]) -> dict[str, float]:
         """Fit, and return the figures of the validation part."""
         model, _ = self._fitted(settings, FitContext())
-        return self._measure(model, "valid").metrics
+        return rank(model, self.data, "valid", self._device).metrics
 
     def fit(self, settings: Mapping[str, Any]) -> Fit:
         """Fit and test, or return the finished fit of the same identity.
@@ -115,59 +126,71 @@ class Task:
             if not path.is_file():
                 self._fit_to(path, table_path, identity, settings)
         found = json.loads(path.read_text(encoding="utf-8"))
-        identity = found.pop("identity")
-        return Fit(settings=identity["settings"], per_user_path=table_path, **found)
+        identity, cost = found.pop("identity"), Cost(**found.pop("cost"))
+        return Fit(settings=identity["settings"], cost=cost, per_user_path=table_path, **found)
 
     def _fit_to(
         self, path: Path, table_path: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
         checkpoints = path.with_suffix(".checkpoints")
-        model, seconds = self._fitted(settings, FitContext(checkpoints))
-        parts = ("valid", "test", *self.data.test_sets)
-        results = {part: self._measure(model, part) for part in parts}
+        model, cost = self._fitted(settings, FitContext(checkpoints))
+        tested = ("test", *self.data.test_sets)
+        ranked = {
+            part: measure(model, self.data, part, self._device) for part in ("valid", *tested)
+        }
         with atomic_path(table_path) as temporary:
-            self._per_user(results).write_parquet(temporary)
+            self._per_user(ranked).write_parquet(temporary)
         found = {
             "identity": identity,
-            "metrics": {part: result.metrics for part, result in results.items()},
-            "diversity": self._diversity(model),
-            "seconds": round(seconds, 2),
+            "metrics": {part: of_part.result.metrics for part, of_part in ranked.items()},
+            "slices": {part: ranked[part].slices for part in tested},
+            "diversity": {part: ranked[part].beyond for part in tested},
+            "cost": asdict(cost),
+            "evaluation_seconds": {part: round(ranked[part].seconds, 3) for part in ranked},
         }
         write_text(path, json.dumps(found, indent=1))
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def _fitted(
-        self, settings: Mapping[str, Any], context: FitContext
-    ) -> tuple[Recommender, float]:
-        """Return the fitted model and how long it took, its base included."""
+    def _fitted(self, settings: Mapping[str, Any], context: FitContext) -> tuple[Recommender, Cost]:
+        """Return the fitted model and what it took, its base included."""
         model = self._cls(self._config(self._cls, settings))
-        seconds = self._give_base(model) if isinstance(model, NegGen) else 0.0
-        started = time.monotonic()
-        model.fit(self._known, context)
-        return model, seconds + time.monotonic() - started
+        base = self._give_base(model) if isinstance(model, NegGen) else None
+        known, _ = self._known(self._cls, model.config)
+        with Meter(self._device) as meter:
+            model.fit(known, context)
+        seconds, peak = meter.seconds, meter.peak_mib
+        if base is not None:
+            seconds += base.seconds
+            peak = None if peak is None or base.peak_mib is None else max(peak, base.peak_mib)
+        return model, Cost(round(seconds, 2), peak, _of_epochs(model), self._device.split(":")[0])
 
-    def _give_base(self, model: NegGen) -> float:
-        """Fit the base once for everybody who starts from it; return how long that took."""
+    def _give_base(self, model: NegGen) -> Cost:
+        """Fit the base once for everybody who starts from it; return what that took."""
         cls = model_class(model.config.backbone)
         key = _key(self._identity(cls, model.base_config))
         folder = self._cache / "bases" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                started = time.monotonic()
                 checkpoints = folder.with_suffix(".checkpoints")
-                base = cls(model.base_config).fit(self._known, FitContext(checkpoints))
                 unfinished = folder.with_suffix(".tmp")
                 shutil.rmtree(unfinished, ignore_errors=True)
+                base = cls(model.base_config)
+                known, _ = self._known(cls, base.config)
+                with Meter(self._device) as meter:
+                    base.fit(known, FitContext(checkpoints))
                 base.save(unfinished)
-                write_text(unfinished / "seconds", f"{time.monotonic() - started:.2f}")
+                seconds, device = round(meter.seconds, 2), self._device.split(":")[0]
+                cost = Cost(seconds, meter.peak_mib, _of_epochs(base), device)
+                write_text(unfinished / "cost.json", json.dumps(asdict(cost)))
                 unfinished.rename(folder)
                 shutil.rmtree(checkpoints, ignore_errors=True)
         model.base = cls.load(folder, device=model.config.device)
-        return float((folder / "seconds").read_text(encoding="utf-8"))
+        return Cost(**json.loads((folder / "cost.json").read_text(encoding="utf-8")))
 
     def _config(self, cls: type[Recommender], settings: Mapping[str, Any]) -> ModelConfig:
-        return cls.config_class.build({"seed": self._seed, "device": self._device, **settings})
+        seed = self._seed if cls.draws else 0  # so that what does not depend on it is fitted once
+        return cls.config_class.build({"seed": seed, "device": self._device, **settings})
 
     def _identity(self, cls: type[Recommender], config: ModelConfig) -> dict[str, Any]:
         identity = {
@@ -177,51 +200,33 @@ class Task:
             "content_hash": self.data.content_hash,
             "neggen": neggen.__version__,
         }
-        if cls.needs_vectors:
-            identity["vectors_hash"] = self._vectors_hash
-        return identity
+        _, vectors_hash = self._known(cls, config)
+        return identity if vectors_hash is None else {**identity, "vectors_hash": vectors_hash}
 
-    def _measure(self, model: Recommender, part: str) -> RankingResult:
-        """Rank as ``evaluate_run`` does."""
-        further = part in self.data.test_sets
-        target = self.data.matrix(part)
-        return evaluate_ranking(
-            model.score_index,
-            self.data.everything if further else self.data.train,
-            target,
-            candidates=candidates_of(target, self.data.train),
-            device=self._device,
+    def _known(self, cls: type[Recommender], config: ModelConfig) -> tuple[Dataset, str | None]:
+        """Return what a model is given, the row's variant, and the hash of its vectors if any."""
+        if not cls(config).wants_vectors(self._plain):
+            return without_test(self._plain), None
+        row = self._row
+        return varied_data(
+            self._workspace, self._split, row.negatives, row.modality, self._seed, self._device
         )
 
-    def _per_user(self, results: Mapping[str, RankingResult]) -> pl.DataFrame:
+    def _per_user(self, ranked: Mapping[str, Ranked]) -> pl.DataFrame:
         return pl.concat(
-            pl.DataFrame({"user_id": self.data.user_ids[result.users], **result.per_user}).select(
-                pl.lit(part).alias("part"), pl.all()
-            )
-            for part, result in results.items()
+            pl.DataFrame(
+                {"user_id": self.data.user_ids[of_part.result.users], **of_part.result.per_user}
+            ).select(pl.lit(part).alias("part"), pl.all())
+            for part, of_part in ranked.items()
         )
 
-    def _diversity(self, model: Recommender) -> dict[str, float | None]:
-        if self.data.vectors is None:
-            return {}
-        found = diversity_figures(model, self.data, self.data.vectors)
-        # Coverage is measured with the ranking, on those who are tested.
-        return {name: value for name, value in found.items() if not name.startswith("coverage")}
 
-
-def without_test(data: Dataset) -> Dataset:
-    """Return data from which the test part and every further test set are gone."""
-    assert data.parts is not None
-    kept = data.parts != PARTS.index("test")
-    return data.replace(
-        users=data.users[kept],
-        items=data.items[kept],
-        time=None if data.time is None else data.time[kept],
-        given_parts=None if data.given_parts is None else data.given_parts[kept],
-        parts=data.parts[kept],
-        test_sets={},
-    )
+def _of_epochs(model: Recommender) -> float | None:
+    """Return the mean seconds of the epochs that a model was trained for."""
+    seconds = [log.seconds for logs in model.history.values() for log in logs if log.epoch]
+    return round(sum(seconds) / len(seconds), 4) if seconds else None
 
 
 def _key(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    told = json.dumps([FORM, identity], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:24]

@@ -11,7 +11,7 @@ import numpy as np
 
 from neggen.comparison.study import slug
 from neggen.comparison.summary import spread
-from neggen.comparison.writing import label
+from neggen.comparison.wording import label
 from neggen.workspace import atomic_path
 
 if TYPE_CHECKING:
@@ -23,16 +23,25 @@ REFERENCE, OTHER, VALID = "#2a6f97", "#9aa5b1", "#d1495b"
 INK, GRID = "#26323d", "#e3e7eb"
 
 
-def write_plots(folder: Path, results: Mapping[str, Any]) -> None:
+def write_plots(folder: Path, results: Mapping[str, Any]) -> dict[str, Path]:
     """Draw ``rows.png``, and ``sweep-NAME.png`` for every sweep.
 
     Args:
         folder: where they go.
         results: from :func:`~neggen.comparison.summary.summarize`.
+
+    Returns:
+        The files by caption.
     """
-    _save(_bars(results), folder / "rows.png")
-    for name, sweep in results["sweeps"].items():
-        _save(_lines(name, sweep, results), folder / f"sweep-{slug(name)}.png")
+    import matplotlib as mpl
+
+    plots = {f"{label(results['metric'])} of every row": folder / "rows.png"}
+    with mpl.rc_context({"text.parse_math": False}):  # a name may hold dollar signs
+        _save(_bars(results), folder / "rows.png")
+        for name, sweep in results["sweeps"].items():
+            path = plots[f"{name} of {sweep['row']}"] = folder / f"sweep-{slug(name)}.png"
+            _save(_lines(name, sweep, results), path)
+    return plots
 
 
 def _bars(results: Mapping[str, Any]) -> Figure:

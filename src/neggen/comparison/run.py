@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from neggen.comparison.fitting import Fit, Task
-from neggen.comparison.plots import write_plots
 from neggen.comparison.space import with_settings
 from neggen.comparison.study import Row, Study
 from neggen.comparison.summary import summarize
@@ -103,7 +102,6 @@ def run_study(
     fits = {key: [next(found) for _ in tasks] for key, tasks in wanted.items()}
     results = summarize(study, rows, tuned, fits)
     write_results(place.folder, study, results, {row: fits["row", row] for row in rows})
-    write_plots(place.folder, results)
     return results
 
 

@@ -8,6 +8,11 @@
     metric = "ndcg@20"
     reference = "neggen"
     budget = 20
+    minutes = 30
+
+    [data]
+    source = "amazon-office"
+    answers = "answers.jsonl"
 
     [rows.ease]
     model = "ease"
@@ -37,6 +42,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from neggen.comparison.source import Source
 from neggen.comparison.space import (
     Space,
     build,
@@ -111,6 +117,10 @@ class Study(Config):
     """The row that every other is tested against unless it says else; None for the last one."""
     budget: int = Field(0, ge=0)
     """Trials of every row on the validation part of seed 0; 0 keeps the defaults."""
+    minutes: float = Field(0, ge=0, allow_inf_nan=False)
+    """No trial of a row begins after its trials have taken so long; 0 for no limit."""
+    data: Source | None = None
+    """What ``neggen run`` makes the workspace of; a comparison on a workspace needs none."""
     rows: Mapping[str, Row] = Field(min_length=1)
     """The rows of the table by name, in order."""
     sweeps: Mapping[str, Sweep] = Field(default_factory=dict)
@@ -141,6 +151,8 @@ class Study(Config):
         values["sweeps"] = {
             name: build(f"sweeps.{name}", Sweep, sweep) for name, sweep in sweeps.items()
         }
+        if "data" in values:
+            values["data"] = build("data", Source, values["data"])
         study = cls.build(values)
         study._check()
         return study

@@ -55,6 +55,7 @@ def summarize(
         "seeds": study.seeds,
         "metric": study.metric,
         "budget": study.budget,
+        "minutes": study.minutes,
         "reference": study.reference_row,
         "rows": found,
         "sweeps": {
@@ -83,7 +84,7 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
 def _row(
     study: Study, name: str, tuned: Mapping[str, Tuned], fits: Sequence[Fit]
 ) -> dict[str, Any]:
-    own, base = tuned[study.tuned_row(name)], study.rows[name].base
+    own, base, part = tuned[study.tuned_row(name)], study.rows[name].base, study.part
     tuning = {
         **asdict(own),
         "of": study.rows[name].same_search_as,
@@ -96,17 +97,32 @@ def _row(
         "modality": study.rows[name].modality,
         "settings": {key: value for key, value in fits[0].settings.items() if key != "seed"},
         "tuning": tuning,
-        "seconds": float(np.mean([fit.seconds for fit in fits])),
+        "seconds": float(np.mean([fit.cost.seconds for fit in fits])),
+        "epoch_seconds": _mean([fit.cost.epoch_seconds for fit in fits]),
+        "evaluation_seconds": float(np.mean([fit.evaluation_seconds[part] for fit in fits])),
+        "peak_mib": max(
+            (peak for fit in fits if (peak := fit.cost.peak_mib) is not None), default=None
+        ),
+        "devices": sorted({fit.cost.device for fit in fits}),
         "valid": [fit.metrics["valid"][study.metric] for fit in fits],
         "metrics": {
-            metric: [fit.metrics[study.part][metric] for fit in fits]
-            for metric in fits[0].metrics[study.part]
+            metric: [fit.metrics[part][metric] for fit in fits] for metric in fits[0].metrics[part]
+        },
+        "slices": {
+            name: {figure: [fit.slices[part][name][figure] for fit in fits] for figure in figures}
+            for name, figures in fits[0].slices[part].items()
         },
         "diversity": {
-            figure: [fit.diversity[figure] for fit in fits] for figure in fits[0].diversity
+            figure: [fit.diversity[part][figure] for fit in fits]
+            for figure in fits[0].diversity[part]
         },
         "against": None,
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _sweep(

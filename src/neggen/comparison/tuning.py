@@ -1,4 +1,4 @@
-"""Choosing the settings of a row on the validation part, with a fixed number of trials.
+"""Choosing the settings of a row on the validation part, within a number of trials and minutes.
 
 The first trial is the row as it stands, so tuning never ends below it. A space of fewer points than
 the budget is tried point by point; another is searched with TPE (Bergstra et al. 2011). Trials are
@@ -52,6 +52,7 @@ class Tuned:
         value: their figure on validation; None if nothing was tried.
         trials: how many were finished, failed ones included.
         seconds: wall time of all trials.
+        out_of_time: whether the time was over before the trials were.
         importance: how much of the variation each setting explains (PED-ANOVA, Watanabe et al.
             2023), most first; empty where there are too few trials to tell.
     """
@@ -60,6 +61,7 @@ class Tuned:
     value: float | None = None
     trials: int = 0
     seconds: float = 0.0
+    out_of_time: bool = False
     importance: dict[str, float] = field(default_factory=dict)
 
 
@@ -77,7 +79,8 @@ def tune(
 
     Args:
         workspace: the data.
-        study: has the row, the budget, the metric and the split, whose seed 0 is taken.
+        study: has the row, the budget, the minutes, the metric and the split, whose seed 0 is
+            taken.
         name: the row.
         settings: of the row as it stands, which trials change.
         trials_path: the SQLite file of all trials.
@@ -97,11 +100,14 @@ def tune(
     grid = points(space, study.budget)
     count = study.budget if grid is None else min(study.budget, 1 + len(grid))
     while True:
-        finished = trials.get_trials(deepcopy=False)[:count]
+        finished, time_is_over = _in_time(
+            trials.get_trials(deepcopy=False)[:count], 60 * study.minutes
+        )
+        out_of_time = time_is_over and len(finished) < count
         if on_trial is not None:
-            on_trial(len(finished), count)
-        if len(finished) == count:
-            return _best(name, finished, space)
+            on_trial(len(finished), len(finished) if out_of_time else count)
+        if out_of_time or len(finished) == count:
+            return _best(name, finished, space, out_of_time)
         if not finished:
             params: dict[str, Any] = {}
         elif grid is not None:
@@ -151,6 +157,20 @@ def _try(task: Task, settings: Mapping[str, Any], metric: str) -> dict[str, Any]
     return {**outcome, "user_attrs": {**notes, "seconds": time.monotonic() - started}}
 
 
+def _in_time(trials: list[FrozenTrial], seconds: float) -> tuple[list[FrozenTrial], bool]:
+    """Return the trials that begin before so many seconds of trials have passed; 0 is no limit.
+
+    Returns:
+        The trials, and whether none may begin after them.
+    """
+    spent = 0.0
+    for number, trial in enumerate(trials):
+        if seconds and spent >= seconds:
+            return trials[:number], True
+        spent += trial.user_attrs["seconds"]
+    return trials, bool(seconds) and spent >= seconds
+
+
 def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the outcome of an earlier trial of the same settings, which takes no time now."""
     for trial in finished:
@@ -184,7 +204,9 @@ def _in_memory(finished: list[FrozenTrial], sampler: BaseSampler | None = None) 
     return trials
 
 
-def _best(row: str, finished: list[FrozenTrial], space: Mapping[str, Space]) -> Tuned:
+def _best(
+    row: str, finished: list[FrozenTrial], space: Mapping[str, Space], out_of_time: bool
+) -> Tuned:
     good = [trial for trial in finished if trial.value is not None]
     if not good:
         raise NegGenError(
@@ -197,6 +219,7 @@ def _best(row: str, finished: list[FrozenTrial], space: Mapping[str, Space]) -> 
         value=best.value,
         trials=len(finished),
         seconds=round(sum(trial.user_attrs["seconds"] for trial in finished), 2),
+        out_of_time=out_of_time,
         importance=_importance([trial for trial in good if trial.params]),
     )
 

@@ -1,6 +1,6 @@
 """What recommendations are worth beside being right: how much of the catalogue, how varied.
 
-All functions look at lists of internal items, int64 ``[users, k]``, in which −1 ends a list early.
+All functions look at lists of internal items, ints ``[users, k]``, in which −1 ends a list early.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ CHUNK_VECTORS = 1 << 22
 """Numbers of item vectors held at once: 16 MB."""
 
 
-def exposure(lists: NDArray[np.int64], items: int) -> NDArray[np.int64]:
+def exposure(lists: NDArray[np.integer], items: int) -> NDArray[np.int64]:
     """Return in how many lists each of the ``items`` appears, int64 ``[items]``."""
     return np.bincount(lists[lists >= 0], minlength=items).astype(np.int64)
 
 
-def coverage(lists: NDArray[np.int64], items: int) -> float:
+def coverage(lists: NDArray[np.integer], items: int) -> float:
     """Return the share of the items that appear in some list.
 
     >>> coverage(np.array([[0, 1], [0, 2]]), 4)
@@ -26,7 +26,7 @@ def coverage(lists: NDArray[np.int64], items: int) -> float:
     return float((exposure(lists, items) > 0).mean())
 
 
-def gini(lists: NDArray[np.int64], items: int) -> float:
+def gini(lists: NDArray[np.integer], items: int) -> float:
     """Return the Gini index of exposure: 0 if every item is shown alike, near 1 if one is always.
 
     With exposures x_(1) ≤ … ≤ x_(n): G = Σ (2i − n − 1) x_(i) / (n Σ x_(i)) (Fleder and Hosanagar,
@@ -44,7 +44,7 @@ def gini(lists: NDArray[np.int64], items: int) -> float:
     return float(((2 * ranks - items - 1) * shown).sum() / (items * shown.sum()))
 
 
-def novelty(lists: NDArray[np.int64], item_users: NDArray[np.int64], users: int) -> float:
+def novelty(lists: NDArray[np.integer], item_users: NDArray[np.int64], users: int) -> float:
     """Return the mean self-information of recommended items, in bits (Zhou et al. 2010).
 
     Mean of log2(U / n_i), where n_i of U users used item i in training; an item nobody used counts
@@ -59,8 +59,25 @@ def novelty(lists: NDArray[np.int64], item_users: NDArray[np.int64], users: int)
     return float(np.log2(users / np.maximum(item_users, 1))[shown].mean())
 
 
+def average_popularity(lists: NDArray[np.integer], item_users: NDArray[np.int64]) -> float:
+    """Return how many users the recommended items had in training, the mean over lists of means.
+
+    The average recommendation popularity, ARP (Yin et al. 2012; Abdollahpouri et al. 2019, arXiv
+    1901.07555): the lower, the less a recommender repeats what is popular. NaN if nothing is
+    recommended.
+
+    >>> average_popularity(np.array([[0, 1], [1, -1]]), np.array([8, 2]))
+    3.5
+    """
+    listed = lists >= 0
+    lengths = listed.sum(1)
+    sums = (item_users[lists] * listed).sum(1)
+    some = lengths > 0
+    return float((sums[some] / lengths[some]).mean()) if some.any() else float("nan")
+
+
 def intra_list_distance(
-    lists: NDArray[np.int64], vectors: NDArray[np.float32], known: NDArray[np.bool_]
+    lists: NDArray[np.integer], vectors: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> float:
     """Return the mean over lists of the mean of 1 − cosine over pairs of a list's items.
 

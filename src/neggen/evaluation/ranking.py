@@ -31,11 +31,14 @@ class RankingResult:
         users: internal index of every user with at least one target item, ``[evaluated]``.
         per_user: figure by name, such as ``ndcg@20``, each float32 ``[evaluated]``.
         coverage: share of the candidates that appears in somebody's top k, by ``coverage@k``.
+        lists: the top of every user's list, internal items, int32 ``[evaluated, longest k]``, in
+            which −1 ends a list early.
     """
 
     users: NDArray[np.int64]
     per_user: dict[str, NDArray[np.float32]]
     coverage: dict[str, float]
+    lists: NDArray[np.int32]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -100,6 +103,7 @@ def evaluate_ranking(
     chunk = users_at_once(items)
     blocked = None if candidates is None else torch.from_numpy(~candidates).to(device)
     collected: dict[str, list[NDArray[np.float32]]] = {}
+    lists = np.full((len(users), depth), -1, dtype=np.int32)
     recommended = {k: torch.zeros(items, dtype=torch.bool, device=device) for k in ks}
 
     with torch.inference_mode():
@@ -119,6 +123,8 @@ def evaluate_ranking(
             counts = relevant.sum(1)  # [batch]
             for name, values in _measure(hits, counts, ks):
                 collected.setdefault(name, []).append(values.cpu().numpy())
+            kept = top.indices.masked_fill(~listed, -1)
+            lists[start : start + len(batch)] = kept.cpu().numpy()
             for k in ks:
                 recommended[k][top.indices[:, :k][listed[:, :k]]] = True
 
@@ -127,6 +133,7 @@ def evaluate_ranking(
         users=users.astype(np.int64),
         per_user={name: np.concatenate(parts) for name, parts in collected.items()},
         coverage={f"coverage@{k}": float(shown.sum()) / ranked for k, shown in recommended.items()},
+        lists=lists,
     )
 
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from neggen.errors import NegGenError, nearest
+from neggen.registry import Registry
 
 if TYPE_CHECKING:
     from neggen.models.base import Recommender
 
-MODELS = {
-    "popularity": "neggen.models.popularity:Popularity",
-    "item-knn": "neggen.models.item_knn:ItemKNN",
-    "mf": "neggen.models.mf:MF",
-    "ease": "neggen.models.ease:EASE",
-    "lightgcn": "neggen.models.lightgcn:LightGCN",
-    "content-knn": "neggen.models.content_knn:ContentKNN",
-    "content-ease": "neggen.models.content_ease:ContentEASE",
-    "frozen-graph": "neggen.models.frozen_graph:FrozenGraph",
-    "lightgcn-content": "neggen.models.content_lightgcn:ContentLightGCN",
-    "freedom": "neggen.models.freedom:FREEDOM",
-    "lattice": "neggen.models.lattice:LATTICE",
-    "mgcn": "neggen.models.mgcn:MGCN",
-    "bm3": "neggen.models.bm3:BM3",
-    "lgmrec": "neggen.models.lgmrec:LGMRec",
-    "slmrec": "neggen.models.slmrec:SLMRec",
-    "vbpr": "neggen.models.vbpr:VBPR",
-    "mmgcn": "neggen.models.mmgcn:MMGCN",
-    "grcn": "neggen.models.grcn:GRCN",
-    "neggen": "neggen.models.neggen:NegGen",
-    "neggen-linear": "neggen.models.linear_neggen:LinearNegGen",
-}
-"""Name on the command line to where the class lives; imported when asked for."""
+MODELS: Registry[Recommender] = Registry(
+    "model",
+    "neggen.models",
+    {
+        "popularity": "neggen.models.popularity:Popularity",
+        "item-knn": "neggen.models.item_knn:ItemKNN",
+        "mf": "neggen.models.mf:MF",
+        "ease": "neggen.models.ease:EASE",
+        "lightgcn": "neggen.models.lightgcn:LightGCN",
+        "content-knn": "neggen.models.content_knn:ContentKNN",
+        "content-ease": "neggen.models.content_ease:ContentEASE",
+        "frozen-graph": "neggen.models.frozen_graph:FrozenGraph",
+        "lightgcn-content": "neggen.models.content_lightgcn:ContentLightGCN",
+        "freedom": "neggen.models.freedom:FREEDOM",
+        "lattice": "neggen.models.lattice:LATTICE",
+        "mgcn": "neggen.models.mgcn:MGCN",
+        "bm3": "neggen.models.bm3:BM3",
+        "lgmrec": "neggen.models.lgmrec:LGMRec",
+        "slmrec": "neggen.models.slmrec:SLMRec",
+        "vbpr": "neggen.models.vbpr:VBPR",
+        "mmgcn": "neggen.models.mmgcn:MMGCN",
+        "grcn": "neggen.models.grcn:GRCN",
+        "neggen": "neggen.models.neggen:NegGen",
+        "neggen-linear": "neggen.models.linear_neggen:LinearNegGen",
+    },
+)
+"""The models by their names on the command line."""
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -41,9 +44,4 @@ def model_class(name: str) -> type[Recommender]:
     Raises:
         NegGenError: If there is none, naming the nearest one.
     """
-    if name not in MODELS:
-        hint = nearest(name, MODELS) or f" Models: {', '.join(MODELS)}."
-        raise NegGenError(f"There is no model '{name}'.{hint}")
-    module, _, attribute = MODELS[name].partition(":")
-    found: type[Recommender] = getattr(import_module(module), attribute)
-    return found
+    return MODELS.find(name)

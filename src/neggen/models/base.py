@@ -63,6 +63,9 @@ class Recommender(ABC):
     takes_features: ClassVar[bool] = False
     """Whether features or graphs of like items that came with the data do in place of those."""
 
+    draws: ClassVar[bool] = True
+    """Whether its seed decides anything."""
+
     def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
         """Take a configuration, or single settings such as ``seed=1``.
 
@@ -76,11 +79,10 @@ class Recommender(ABC):
         self.item_ids: pl.Series | None = None
         self.history: dict[str, list[EpochLog]] = {}
 
-    @classmethod
-    def wants_vectors(cls, data: Dataset) -> bool:
+    def wants_vectors(self, data: Dataset) -> bool:
         """Return whether it learns from encoded descriptions of these data."""
-        given = cls.takes_features and (data.features or data.graphs)
-        return cls.needs_vectors and not given
+        given = self.takes_features and (data.features or data.graphs)
+        return self.needs_vectors and not given
 
     # -- the interface ----------------------------------------------------------------------
 

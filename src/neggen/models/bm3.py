@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import BM3Config
+from neggen.config import Content, ContentConfig, TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
@@ -19,6 +20,23 @@ from neggen.models.graph import normalized_adjacency, propagate
 from neggen.models.parts import dropped, initial_nodes
 from neggen.negatives.base import Batch
 from neggen.training.trainable import Factors, seeded
+
+
+class BM3Config(TrainConfig, ContentConfig):
+    """BM3 (Zhou et al. 2023, arXiv 2207.05969)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(1, ge=0)
+    """Propagation steps over the user-item graph."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Chance that a dimension of a view is zero."""
+    alignment: float = Field(2.0, ge=0)
+    """w, the weight of the losses of modalities."""
+    regularization: float = Field(0.1, ge=0)
+    """λ of λ(‖H_U‖ + ‖H_I‖) / items, norms of whole tables."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
 
 
 class BM3Module(Factors):

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from neggen.config import ContentKNNConfig
+from neggen.config import ContentConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
 from neggen.models.content import content_of
 from neggen.models.described import described
 from neggen.models.history import History
+
+
+class ContentKNNConfig(ContentConfig):
+    """Likeness to what a user has used."""
 
 
 class ContentKNN(Recommender):
@@ -28,6 +32,7 @@ class ContentKNN(Recommender):
 
     name = "content-knn"
     config_class = ContentKNNConfig
+    draws = False
     config: ContentKNNConfig
     needs_vectors = True
 

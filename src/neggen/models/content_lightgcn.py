@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import ContentLightGCNConfig
+from neggen.config import Content, ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.content import content_of
@@ -16,6 +17,15 @@ from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.lightgcn import LightGCNModule
 from neggen.training.trainable import seeded
+
+
+class ContentLightGCNConfig(LightGCNConfig, ContentConfig):
+    """LightGCN with content in its items."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(3, ge=0)
+    """Propagation steps over the user-item graph; 0 is matrix factorization with content."""
 
 
 class ContentLightGCNModule(LightGCNModule):

@@ -29,6 +29,7 @@ class EASE(Recommender):
 
     name = "ease"
     config_class = EASEConfig
+    draws = False
     config: EASEConfig
 
     def _fit(self, data: Dataset, context: FitContext) -> None:

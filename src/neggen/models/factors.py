@@ -34,6 +34,16 @@ class GradientModel(Recommender):
         if isinstance(self.config, SampledConfig):
             check_sampling(self.config)
 
+    def wants_vectors(self, data: Dataset) -> bool:
+        """Return whether it, or its sampler, learns from encoded descriptions of these data."""
+        return super().wants_vectors(data) or self._samples_by_vectors()
+
+    def _samples_by_vectors(self) -> bool:
+        if not isinstance(self.config, SampledConfig):
+            return False
+        cls, sampler = sampler_config(self.config.sampler)
+        return any(each.needs_vectors for each in cls.made_of(sampler))
+
     def _train(
         self, module: Trainable, data: Dataset, context: FitContext, depends_on: str = ""
     ) -> None:
@@ -47,7 +57,7 @@ class GradientModel(Recommender):
         """
         if isinstance(self.config, SampledConfig):
             cls, sampler = sampler_config(self.config.sampler)
-            if any(each.needs_vectors for each in cls.made_of(sampler)):
+            if self._samples_by_vectors():
                 data, vectors = described(data, seed=self.config.seed, device=self.config.device)
                 depends_on = f"{depends_on} {vectors.content_hash}"
             module.sampler = cls(sampler, data, self.config.device)

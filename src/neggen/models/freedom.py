@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import FREEDOMConfig
+from neggen.config import Content, ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
@@ -22,6 +23,29 @@ from neggen.models.lightgcn import LightGCNModule
 from neggen.negatives.base import Batch, Draw
 from neggen.training.ranking_losses import compare
 from neggen.training.trainable import seeded
+
+
+class FREEDOMConfig(LightGCNConfig, ContentConfig):
+    """FREEDOM (Zhou and Shen 2023, arXiv 2211.06924)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(0.0, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch; the published loss has none."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    image_weight: float = Field(0.1, ge=0, le=1)
+    """α, how much the graph ``image`` counts; the other modalities share 1 − α evenly."""
+    pruning: float = Field(0.8, ge=0, lt=1)
+    """ρ, the share of interactions that an epoch leaves out of the user-item graph."""
+    feature_weight: float = Field(1e-3, ge=0)
+    """Weight of the losses that rank by the projected features."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
 
 
 class FREEDOMModule(LightGCNModule):

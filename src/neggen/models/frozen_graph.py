@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from neggen.config import FrozenGraphConfig
+from neggen.config import ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.content import content_of
@@ -16,6 +17,15 @@ from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.graph import item_graph, smooth
 from neggen.models.lightgcn import LightGCNModule
+
+
+class FrozenGraphConfig(LightGCNConfig, ContentConfig):
+    """LightGCN beside a frozen graph of like items."""
+
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to."""
+    hops: int = Field(1, ge=1)
+    """L, the propagation steps over the graph of items."""
 
 
 class FrozenGraphModule(LightGCNModule):

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import GRCNConfig
+from neggen.config import Content, ContentConfig, RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
@@ -22,6 +23,24 @@ from neggen.models.mf import MFModule
 from neggen.models.mmgcn import mean_squares
 from neggen.negatives.base import Batch
 from neggen.training.trainable import seeded
+
+
+class GRCNConfig(RankingConfig, ContentConfig):
+    """GRCN (Wei et al. 2020, arXiv 2111.02036)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    regularization: float = Field(1e-3, ge=0)
+    """λ, how much embeddings and preferences are held small."""
+    latent: int = Field(64, ge=1)
+    """Width of what every modality makes of users and items."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps of the embeddings over the refined graph."""
+    routing: int = Field(0, ge=0)
+    """Steps that bring a user's preference nearer to what the user has, in every modality: 3 in the
+    paper, and none in effect in its published code."""
+    prune: bool = True
+    """Whether negative weights of edges are cut to zero."""
 
 
 class Edges:
@@ -226,9 +245,9 @@ class GRCN(FactorModel):
 
     The paper routes three times. In the authors' code and the MMRec toolbox's copy the messages of
     routing go to the items and never reach the preferences: as if there were none, which is the
-    default here, ``routing=0``, and what published comparisons have measured. The toolbox
-    regularizes the preferences of images a second time, over all users; this does not. Unlike
-    there, an item without interactions starts at e_i = 0, so that its content alone ranks it.
+    default here, ``routing=0``. The toolbox regularizes the preferences of images a second time,
+    over all users; this does not. Unlike in both, an item without interactions starts at e_i = 0,
+    so that its content alone ranks it.
     """
 
     name = "grcn"

@@ -6,12 +6,25 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
-from neggen.config import ItemKNNConfig
+from neggen.config import ModelConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+
+
+class ItemKNNConfig(ModelConfig):
+    """Items used together."""
+
+    neighbors: int = Field(500, ge=1)
+    """k, the most similar items that an item speaks for."""
+    shrink: float = Field(100.0, ge=0)
+    """h, which makes items that few have used less similar; only if ``normalize``."""
+    normalize: bool = True
+    """Whether similarity is a cosine; if not, it is how many users two items share."""
+
 
 ITEMS_AT_ONCE = 1024
 """Rows of the items × items matrix of similarities that are held at once."""
@@ -30,6 +43,7 @@ class ItemKNN(Recommender):
 
     name = "item-knn"
     config_class = ItemKNNConfig
+    draws = False
     config: ItemKNNConfig
 
     def _fit(self, data: Dataset, context: FitContext) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import block_array, csr_matrix, eye_array
 from torch import Tensor, nn
 
-from neggen.config import LATTICEConfig
+from neggen.config import Content, ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
@@ -26,6 +27,26 @@ from neggen.models.item_graphs import (
 from neggen.models.mf import MFModule
 from neggen.negatives.base import Batch
 from neggen.training.trainable import seeded
+
+
+class LATTICEConfig(LightGCNConfig, ContentConfig):
+    """LATTICE (Zhang et al. 2021, arXiv 2104.09036)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    learning_rate: float = Field(5e-4, gt=0)
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(1e-5, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    skip: float = Field(0.9, ge=0, le=1)
+    """How much the graphs of the features count; those of the projected features have the rest."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
 
 
 class LATTICEModule(MFModule):

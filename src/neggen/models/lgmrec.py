@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import LGMRecConfig
+from neggen.config import Content, ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
@@ -24,6 +25,31 @@ from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import dropped
 from neggen.negatives.base import Batch
 from neggen.training.trainable import seeded
+
+
+class LGMRecConfig(LightGCNConfig, ContentConfig):
+    """LGMRec (Guo et al. 2024, arXiv 2312.16400)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=0)
+    """Propagation steps of embeddings over the user-item graph."""
+    modality_layers: int = Field(2, ge=0)
+    """Propagation steps of modalities over the same graph."""
+    hyperedges: int = Field(4, ge=1)
+    """Hyperedges of each modality."""
+    hyperedge_layers: int = Field(1, ge=1)
+    """Passes through the hyperedges."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Chance that a node leaves a hyperedge in a step."""
+    global_weight: float = Field(0.3, ge=0)
+    """a, the share of the global embeddings."""
+    contrast: float = Field(1e-4, ge=0)
+    """λ₁, the weight of the contrast between hypergraphs, a sum over the batch."""
+    temperature: float = Field(0.2, gt=0)
+    """τ, of memberships and of the contrast."""
+    regularization: float = Field(1e-6, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
 
 
 class Global(NamedTuple):

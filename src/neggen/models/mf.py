@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
@@ -12,6 +11,7 @@ from neggen.config import MFConfig, RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
+from neggen.models.parts import initial_nodes
 from neggen.negatives.base import Batch, Draw, View
 from neggen.training.losses import embedding_regularization
 from neggen.training.ranking_losses import compare, ranking_loss
@@ -33,12 +33,9 @@ class MFModule(Factors):
         self.users, self.items = interactions.shape
         self.regularization: float = config.regularization  # type: ignore[attr-defined]
         self.ranking_loss = ranking_loss(config.loss)
-        table = torch.empty(self.users + self.items, config.dim)
         with seeded(config.seed):
-            nn.init.xavier_uniform_(table[: self.users])
-            nn.init.xavier_uniform_(table[self.users :])
-        table[self.users :][np.bincount(interactions.indices, minlength=self.items) == 0] = 0
-        self.nodes = nn.Parameter(table.to(config.device))  # [users + items, d]
+            nodes = initial_nodes(interactions, config.dim)
+        self.nodes = nn.Parameter(nodes.to(config.device))  # [users + items, d]
 
     def first(self) -> Tensor:
         """Return what is regularized, the layer-0 embeddings ``[users + items, d]``."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import MGCNConfig
+from neggen.config import Content, ContentConfig, LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
@@ -22,6 +23,27 @@ from neggen.models.lightgcn import LightGCNModule
 from neggen.negatives.base import Batch
 from neggen.training.losses import info_nce
 from neggen.training.trainable import seeded
+
+
+class MGCNConfig(LightGCNConfig, ContentConfig):
+    """MGCN (Yu et al. 2023, arXiv 2308.03588)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(2, ge=1)
+    """Propagation steps over the user-item graph."""
+    regularization: float = Field(1e-4, ge=0)
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the final embeddings."""
+    neighbors: int = Field(10, ge=1)
+    """k, the nearest items that an item is tied to, itself counted."""
+    hops: int = Field(1, ge=1)
+    """Propagation steps over the graph of items."""
+    contrastive_weight: float = Field(0.01, ge=0)
+    """λ_c, weight of the loss that contrasts what behavior and what modalities say."""
+    temperature: float = Field(0.2, gt=0)
+    """τ of that loss."""
+    train_features: bool = True
+    """Whether training moves the features too, as published; off saves memory and time."""
 
 
 class MGCNModule(LightGCNModule):

@@ -8,9 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from neggen.config import MMGCNConfig
+from neggen.config import Content, ContentConfig, RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
@@ -20,6 +21,21 @@ from neggen.models.graph import csr_tensor, smooth
 from neggen.models.mf import MFModule
 from neggen.negatives.base import Batch
 from neggen.training.trainable import seeded
+
+
+class MMGCNConfig(RankingConfig, ContentConfig):
+    """MMGCN (Wei et al. 2019)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    regularization: float = Field(1e-3, ge=0)
+    """λ, how much ID embeddings and preferences are held small."""
+    latent: int = Field(256, ge=1)
+    """Width that the features ``image`` are mapped to first; others are taken as they are."""
+    layers: int = Field(3, ge=1)
+    """Graph convolutions in every modality."""
+    train_embeddings: bool = True
+    """Whether ID embeddings and preferences are learned; the authors' code leaves them as drawn."""
 
 
 class Neighbors:
@@ -127,7 +143,7 @@ class MMGCN(FactorModel):
 
     Every modality m has its own copy of the user-item graph. It starts from x⁰, the preferences of
     users and the features of items, of unit length. With N(v), the neighbors of v, their mean
-    message (equation 1), the ID embedding e_v, and LeakyReLU σ, a layer is (equations 5 and 6)::
+    message (equation 1), the ID embedding e_v (equation 5), and LeakyReLU σ, a layer is::
 
         h_v = σ(mean_{w ∈ N(v)} W₁ x_w)
         x'_v = σ(W₃ [h_v ‖ σ(W₂ x_v + b₂) + e_v] + b₃)
@@ -135,12 +151,12 @@ class MMGCN(FactorModel):
     and the score is the product of the means over modalities of the last layer. With cells of the
     batch and of the tables averaged, the regularization is λ (e_u² + (e_p² + e_n²) / 2 + Σ_m p_m²).
 
-    As in the authors' code and the MMRec toolbox's copy, there are three layers whatever the
-    settings said there, they combine by concatenation, and images are mapped to ``latent`` values
+    As in the authors' code and the MMRec toolbox's copy, there are three layers (both ignore their
+    settings for that), which combine by concatenation, and images are mapped to ``latent`` values
     first. That code hands the ID embeddings e and the preferences p to no optimizer, so that they
     stay as they were drawn and regularizing them does nothing; ``train_embeddings=false`` is that.
-    The code regularizes the preferences of images alone, and the weights of W₃ start otherwise
-    after the first layer. Unlike there, an item without interactions starts at e_i = 0.
+    It regularizes the preferences of images alone, and starts W₃ otherwise after the first layer.
+    Unlike there, an item without interactions starts at e_i = 0.
     """
 
     name = "mmgcn"

@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neggen.config import PopularityConfig
+from neggen.config import ModelConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender
+
+
+class PopularityConfig(ModelConfig):
+    """Popularity has nothing to set."""
 
 
 class Popularity(Recommender):
@@ -18,6 +22,7 @@ class Popularity(Recommender):
 
     name = "popularity"
     config_class = PopularityConfig
+    draws = False
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
         counts = np.asarray(data.train.sum(axis=0), dtype=np.float32).ravel()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import SLMRecConfig
+from neggen.config import Content, ContentConfig, TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
@@ -19,6 +21,28 @@ from neggen.models.graph import normalized_adjacency, propagate, smooth
 from neggen.models.parts import dropped, initial_nodes
 from neggen.negatives.base import Batch
 from neggen.training.trainable import Factors, seeded
+
+
+class SLMRecConfig(TrainConfig, ContentConfig):
+    """SLMRec (Tao et al. 2022)."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
+    layers: int = Field(3, ge=0)
+    """Propagation steps over the user-item graph."""
+    temperature: float = Field(0.2, gt=0)
+    """τ of the main loss."""
+    task: Literal["fac", "fd", "fm", "fd+fm"] = "fac"
+    """What the model learns besides: ``fac`` matches an item's modalities one after another, ``fd``
+    two views with dropout, ``fm`` two views without one modality each."""
+    task_weight: float = Field(0.1, ge=0)
+    """The weight of that task's loss."""
+    task_temperature: float = Field(0.2, gt=0)
+    """τ of that task's loss."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Chance that a dimension of a view is zero, with ``fd``."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """λ of ½λ‖Θ‖² over all weights."""
 
 
 class SLMRecModule(Factors):

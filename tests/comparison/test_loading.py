@@ -1,0 +1,85 @@
+"""Data that are read once, and again as soon as they may have changed."""
+
+from __future__ import annotations
+
+import shutil
+
+from neggen.comparison.fitting import Task
+from neggen.comparison.loading import split_data, varied_data
+from neggen.comparison.study import Row
+from neggen.config import SplitConfig
+from neggen.data.store import load_dataset, save_dataset
+from neggen.workspace import Workspace, read_toml, write_toml
+
+
+def test_splits_share_their_vectors_and_are_read_once(ready: Workspace) -> None:
+    one = split_data(ready, SplitConfig(seed=0), described=True)
+    other = split_data(ready, SplitConfig(seed=1), described=True)
+    assert one is split_data(Workspace(ready.path), SplitConfig(seed=0), described=True)
+    assert (one.parts != other.parts).any()
+    assert one.vectors is other.vectors
+    assert split_data(ready, SplitConfig(seed=0), described=False).vectors is None
+
+
+def test_variants_differ_and_leave_the_data_alone(ready: Workspace) -> None:
+    split = SplitConfig()
+    whole = split_data(ready, split, described=True)
+    own, own_hash = varied_data(ready, split, "generated", None, 0, "cpu")
+    hashes = {varied_data(ready, split, "shuffled", None, seed, "cpu")[1] for seed in (0, 1)}
+    assert len({own_hash, *hashes}) == 3
+    assert own.vectors is whole.vectors
+    assert whole.vectors is not None
+    assert own_hash == whole.vectors.content_hash
+    assert varied_data(ready, split, "generated", None, 5, "cpu")[0] is own, "nothing is drawn"
+
+
+def test_another_import_is_read_again(ready: Workspace) -> None:
+    row, split = Row(model="ease"), SplitConfig()
+    before = Task(ready, row, split, 0, "cpu")
+    fit = before.fit({})
+    data = load_dataset(ready)
+    save_dataset(ready, data._select(data.users > 5), source="fewer", overwrite=True)
+    for stale in (ready.records_path, ready.vectors_dir):
+        shutil.rmtree(stale, ignore_errors=True)
+    ready.records_path.unlink()
+    after = Task(ready, row, split, 0, "cpu")
+    assert after.data.shape[0] == before.data.shape[0] - 6
+    assert after.fit({}).per_user_path != fit.per_user_path
+
+
+def test_other_vectors_are_read_again(ready: Workspace) -> None:
+    split = SplitConfig()
+    before = split_data(ready, split, described=True)
+    manifest = ready.vectors_dir / "manifest.toml"
+    write_toml(manifest, read_toml(manifest))
+    after = split_data(ready, split, described=True)
+    assert after is not before
+    assert after.vectors is not None
+    assert before.vectors is not None
+    assert after.vectors.content_hash == before.vectors.content_hash
+
+
+def test_a_finished_fit_is_found_with_what_it_cost(ready: Workspace) -> None:
+    task = Task(ready, Row(model="lightgcn"), SplitConfig(), 0, "cpu")
+    settings = {"epochs": 3, "dim": 8}
+    fit = task.fit(settings)
+    assert task.fit(settings) == fit
+    assert fit.cost.device == "cpu"
+    assert fit.cost.epoch_seconds is not None
+    assert 0 < fit.cost.epoch_seconds * 3 <= fit.cost.seconds + 0.01
+    assert set(fit.evaluation_seconds) == {"valid", "test"}
+    assert set(fit.slices["test"]) == {"tail", "cold", "low-activity"}
+    assert (
+        Task(ready, Row(model="ease"), SplitConfig(), 0, "cpu").fit({}).cost.epoch_seconds is None
+    )
+
+
+def test_a_sampler_that_learns_from_vectors_makes_a_row_that_does(ready: Workspace) -> None:
+    plain, settings = {"epochs": 1, "dim": 8}, {"epochs": 1, "dim": 8, "sampler": "generated"}
+    own, placebo = (
+        Task(ready, Row(model="mf", negatives=negatives), SplitConfig(), 0, "cpu")
+        for negatives in ("generated", "shuffled")
+    )
+    assert "vectors_hash" not in own.identity(plain)
+    assert own.identity(settings)["vectors_hash"] != placebo.identity(settings)["vectors_hash"]
+    assert own.fit(settings).metrics["test"]["recall@20"] > 0
