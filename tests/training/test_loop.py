@@ -58,6 +58,12 @@ class Noisy(Factors):
         return self.sign * BPR()(positive, negative)
 
 
+def lightgcn() -> LightGCNModule:
+    module = LightGCNModule(DATA.train, CONFIG)
+    module.sampler = Uniform(UniformConfig(), DATA)
+    return module
+
+
 class Scripted(Noisy):
     """Validates as it is told, one figure an evaluation."""
 
@@ -83,8 +89,7 @@ def run(module: Trainable, config: TrainConfig = CONFIG, **options) -> TrainStat
 
 
 def test_learns_planted_groups() -> None:
-    module = LightGCNModule(DATA.train, CONFIG)
-    module.sampler = Uniform(UniformConfig(), DATA)
+    module = lightgcn()
     state = run(module, CONFIG.updated(patience=50))
     first, best = state.history[0].valid, state.history[state.best_epoch].valid
     assert state.history[-1].loss < 0.5 * state.history[1].loss
@@ -131,7 +136,7 @@ def test_epochs_bound_a_run_that_keeps_improving() -> None:
     assert run(Scripted([i / 100 for i in range(10)])).epoch == CONFIG.epochs
 
 
-@pytest.mark.parametrize("make", [Noisy, lambda: LightGCNModule(DATA.train, CONFIG)])
+@pytest.mark.parametrize("make", [Noisy, lightgcn])
 @pytest.mark.parametrize("checkpoint_seconds", [0, 3600])
 @pytest.mark.parametrize("epoch", [0, 1, 4, 8])
 def test_an_interrupted_run_ends_like_an_undisturbed_one(

@@ -124,6 +124,17 @@ NEGATIVES = [
 ]
 
 
+def compared(
+    loss: RankingLoss,
+    users: torch.Tensor,
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    draw: Draw,
+) -> torch.Tensor:
+    """Compare a batch, made ready as models make their tables."""
+    return compare(loss, *map(loss.ready, (users, positives, negatives)), draw)
+
+
 def learned(
     loss: RankingLoss, negatives: list | None, allowed: torch.Tensor | None = None
 ) -> tuple[float, list[float], list[float]]:
@@ -131,7 +142,7 @@ def learned(
     users, positives = (torch.tensor(each, requires_grad=True) for each in (USERS, POSITIVES))
     others = positives if negatives is None else torch.tensor(negatives)
     draw = Draw(torch.zeros(others.shape[:-1], dtype=torch.long), allowed=allowed)
-    value = compare(loss, users, positives, others, draw)
+    value = compared(loss, users, positives, others, draw)
     value.backward()
     return value.item(), users.grad.flatten().tolist(), positives.grad.flatten().tolist()
 
@@ -212,9 +223,9 @@ def test_comparing_a_batch_by_hand(shared: bool) -> None:
             cosine = u[row] @ other / np.linalg.norm(u[row]) / np.linalg.norm(other)
             logits.append(cosine / 0.3 - (log_q[k] if shared else log_q[row, k]))
         rows.append(math.log(sum(math.exp(x) for x in logits)) - logits[0])
-    bpr = compare(BPR(), users, positives, negatives, draw)
+    bpr = compared(BPR(), users, positives, negatives, draw)
     assert bpr.item() == pytest.approx(np.mean(pairs), rel=1e-5)
-    ssm = compare(SampledSoftmax(temperature=0.3), users, positives, negatives, draw)
+    ssm = compared(SampledSoftmax(temperature=0.3), users, positives, negatives, draw)
     assert ssm.item() == pytest.approx(np.mean(rows), rel=1e-5)
 
 
@@ -222,7 +233,7 @@ def test_a_constant_of_log_q_does_not_matter() -> None:
     users, positives, negatives, draw = scored(shared=False)
     moved = draw._replace(log_q=draw.log_q + 7, positive_log_q=draw.positive_log_q + 7)
     one, other = (
-        compare(SampledSoftmax(), users, positives, negatives, each) for each in (draw, moved)
+        compared(SampledSoftmax(), users, positives, negatives, each) for each in (draw, moved)
     )
     assert one.item() == pytest.approx(other.item(), rel=1e-5)
 
@@ -236,7 +247,7 @@ def test_the_correction_estimates_the_softmax_over_all_items() -> None:
     drawn = torch.multinomial(q, count, replacement=True, generator=generator)
     chances = q / q.sum() * count  # how often each is drawn
     draw = Draw(drawn, log_q=chances.log()[drawn], positive_log_q=torch.zeros(1))
-    loss = compare(SampledSoftmax(temperature=0.5), user[None], items[:1], items[drawn], draw)
+    loss = compared(SampledSoftmax(temperature=0.5), user[None], items[:1], items[drawn], draw)
     cosines = torch.cosine_similarity(user[None], items).double() / 0.5
     exact = torch.logsumexp(torch.cat([cosines[:1], cosines]), 0) - cosines[0]
     assert loss.item() == pytest.approx(exact.item(), rel=0.01)

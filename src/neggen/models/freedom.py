@@ -131,14 +131,15 @@ class FREEDOMModule(LightGCNModule):
         loss = super().rank(first, final, batch, generator, by_hop)
         if self.config.feature_weight == 0 or batch.negatives.numel() == 0:
             return loss
-        users = F.embedding(batch.users, final)  # [batch, d]
+        ready = self.ranking_loss.ready
+        users = ready(F.embedding(batch.users, final))  # [batch, d]
         items = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
         for features, projection in zip(self.features, self.projections, strict=True):
             if items.numel() < self.items:
                 seen = projection(F.embedding(items, features))  # [batch, 1 + k, d]
             else:
                 seen = F.embedding(items, projection(features))
-            draw = Draw(batch.negatives)
+            seen, draw = ready(seen), Draw(batch.negatives)
             by_features = compare(self.ranking_loss, users, seen[:, 0], seen[:, 1:], draw)
             loss = loss + self.config.feature_weight * by_features
         return loss

@@ -217,7 +217,7 @@ class GRCNModule(MFModule):
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean square of a user's embedding plus that of an item's."""
-        return mean_squares(users, positives, negatives)
+        return mean_squares(users, positives, negatives, self.nodes.shape[1])
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank, and regularize the embeddings and the preferences of the batch."""

@@ -13,7 +13,6 @@ from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.parts import initial_nodes
 from neggen.negatives.base import Batch, Draw, View
-from neggen.training.losses import embedding_regularization
 from neggen.training.ranking_losses import compare, ranking_loss
 from neggen.training.trainable import Factors, seeded
 
@@ -86,27 +85,28 @@ class MFModule(Factors):
         rows = torch.cat([pairs, draw.items.flatten() + self.users])
         sizes = [len(batch.users), len(batch.users), draw.items.numel()]
         # Not final[rows]: its gradient sums in an order that changes from run to run.
-        looked_up = F.embedding(rows if draw.embeddings is None else pairs, final)
+        table = self.ranking_loss.ready(final)
+        looked_up = F.embedding(rows if draw.embeddings is None else pairs, table)
         users, positives = looked_up[: len(pairs)].chunk(2)  # each [batch, d]
         if draw.embeddings is None:
             negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)
         else:
-            negatives = draw.embeddings  # [batch, k, d], or [k, d] for all rows
+            negatives = self.ranking_loss.ready(draw.embeddings)  # [batch, k, d], or [k, d]
         loss = compare(self.ranking_loss, users, positives, negatives, draw)
         if draw.penalty is not None:
             loss = loss + draw.penalty
-        regularized = torch.split(F.embedding(rows, first), sizes)
-        return loss + self.regularization * self.penalty(*regularized)
+        squares = F.embedding(rows, first.square().sum(1, keepdim=True)).squeeze(1)
+        return loss + self.regularization * self.penalty(*torch.split(squares, sizes))
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return ½(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch.
 
         Args:
-            users: layer-0 embeddings of a batch, ``[batch, d]``.
-            positives: the same, ``[batch, d]``.
-            negatives: the same of what the sampler drew, ``[rows, d]``.
+            users: squared lengths of layer-0 embeddings of a batch, ``[batch]``.
+            positives: the same, ``[batch]``.
+            negatives: the same of what the sampler drew, ``[rows]``.
         """
-        return embedding_regularization(users, positives, negatives)
+        return (users.mean() + positives.mean() + negatives.mean()) / 2
 
 
 class MF(FactorModel):

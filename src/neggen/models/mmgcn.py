@@ -123,7 +123,7 @@ class MMGCNModule(MFModule):
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean square of a user's ID embedding plus that of an item's."""
-        return mean_squares(users, positives, negatives)
+        return mean_squares(users, positives, negatives, self.nodes.shape[1])
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank, and regularize the ID embeddings of the batch and all preferences."""
@@ -133,9 +133,9 @@ class MMGCNModule(MFModule):
         return loss
 
 
-def mean_squares(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Return the mean square of users, each ``[rows, d]``, plus that of positives and negatives."""
-    return users.square().mean() + (positives.square().mean() + negatives.square().mean()) / 2
+def mean_squares(users: Tensor, positives: Tensor, negatives: Tensor, dim: int) -> Tensor:
+    """Return the mean square of users plus that of items, of squared lengths, each ``[rows]``."""
+    return (users.mean() + (positives.mean() + negatives.mean()) / 2) / dim
 
 
 class MMGCN(FactorModel):

@@ -53,8 +53,9 @@ class VBPRModule(MFModule):
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return ‖U‖ + ‖P‖ + ‖N‖, Frobenius norms over the number of rows, as the MMRec toolbox."""
-        roles = (users, positives, negatives)  # each [rows, 2d]
-        return torch.stack([role.norm() / len(role) for role in roles]).sum()
+        roles = (users, positives, negatives)  # squared lengths, each [rows]
+        norms = [role.sum().clamp(min=1e-30).sqrt() / len(role) for role in roles]
+        return torch.stack(norms).sum()
 
 
 class VBPR(FactorModel):

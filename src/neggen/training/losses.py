@@ -7,15 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def embedding_regularization(*embeddings: Tensor) -> Tensor:
-    """Half the squared norm of the embeddings of a batch, mean over each role, summed over roles.
-
-    Args:
-        embeddings: one tensor a role (users, positives, negatives), each ``[rows, d]``.
-    """
-    return sum((e.square().sum() / (2 * len(e)) for e in embeddings), torch.zeros(()))
-
-
 def separation(effects: Tensor, contexts: Tensor) -> Tensor:
     """How much effects point the way of their contexts: mean of |cos(c, s)|.
 

@@ -37,6 +37,13 @@ class RankingLoss(Config, ABC):
         """How much of log q is taken off a score, for negatives of unequal chances."""
         return 0.0
 
+    def ready(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings ``[rows, d]`` whose dot products it takes: of unit length for cosines.
+
+        Of whole tables rather than of what a batch looks up, which may be many times as much.
+        """
+        return F.normalize(embeddings, dim=-1) if self.cosine else embeddings
+
     @abstractmethod
     def __call__(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the mean loss of a batch, a scalar.
@@ -158,18 +165,14 @@ def compare(
 
     Args:
         loss: what compares the scores.
-        users: embeddings, ``[batch, d]``.
-        positives: embeddings, ``[batch, d]``.
-        negatives: embeddings, ``[batch, k, d]``, or ``[k, d]`` where all rows have the same.
+        users: embeddings that are :meth:`~RankingLoss.ready`, ``[batch, d]``.
+        positives: the same, ``[batch, d]``.
+        negatives: the same, ``[batch, k, d]``, or ``[k, d]`` where all rows have the same.
         draw: says which of them are negatives, and how likely each was.
     """
-    if loss.cosine:
-        users, positives, negatives = (
-            F.normalize(e, dim=-1) for e in (users, positives, negatives)
-        )
     positive = (users * positives).sum(1)  # [batch]
-    shared = negatives.dim() == 2
-    negative = users @ negatives.T if shared else (users[:, None] * negatives).sum(2)  # [batch, k]
+    pairs = "bd,kd->bk" if negatives.dim() == 2 else "bd,bkd->bk"
+    negative = torch.einsum(pairs, users, negatives)  # [batch, k]
     if loss.correction and draw.log_q is not None and draw.positive_log_q is not None:
         positive = positive - loss.correction * draw.positive_log_q
         negative = negative - loss.correction * draw.log_q
