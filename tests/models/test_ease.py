@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
+from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models import ease
-from neggen.models.ease import EASE
+from neggen.models.ease import EASE, free_memory
 from neggen.testing import checkerboard
 
 
@@ -62,7 +66,19 @@ def test_item_factors_are_the_leading_ones(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.abs(right[0] @ factors[:, 0].numpy()) > 0.98 * np.sqrt(sigma[0])
 
 
-def test_refuses_a_catalog_it_cannot_invert(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease, "LARGEST_CATALOG", 39)
-    with pytest.raises(NegGenError, match=r"40 items .* Use lightgcn, or a k-core with under 39"):
-        EASE().fit(checkerboard())
+def test_refuses_a_catalog_it_cannot_invert() -> None:
+    items = 1_000_000
+    log = pl.DataFrame({"user_id": ["a", "a", "b", "b", "b"], "item_id": [0, 1, 0, 1, 2]})
+    data = Dataset.from_frames(log, pl.DataFrame({"item_id": pl.int_range(items, eager=True)}))
+    with pytest.raises(
+        NegGenError, match=r"1,000,000 items need 12,000\.0 GB, and .* are free here"
+    ):
+        EASE().fit(data.replace(parts=np.zeros(5, dtype=np.uint8)))
+
+
+def test_free_memory_is_that_of_the_machine() -> None:
+    free = free_memory("cpu")
+    if free is None:
+        pytest.skip("needs /proc/meminfo")
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < free <= total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from neggen.training.trainable import seeded
 
 FACTORS = 64
 """Singular directions of the weights that stand for the items, at most."""
-LARGEST_CATALOG = 20_000
-"""Items up to which the dense inverse is reasonable: 1.6 GB a matrix in float32."""
+MATRICES = 3
+"""Items × items matrices in float32 that fitting holds at once."""
 
 
 class EASE(Recommender):
@@ -33,13 +34,7 @@ class EASE(Recommender):
     config: EASEConfig
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
-        items = data.shape[1]
-        if items > LARGEST_CATALOG:
-            raise NegGenError(
-                f"EASE inverts a dense items × items matrix; {items} items would take "
-                f"{3 * 4 * items**2 / 1e9:.0f} GB. Use lightgcn, or a k-core with under "
-                f"{LARGEST_CATALOG} items."
-            )
+        _check_memory(data.shape[1], self.config.device)
         gram = self._gram(data).to(self.config.device)
         gram.diagonal().add_(self.config.regularization)
         precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
@@ -76,3 +71,30 @@ class EASE(Recommender):
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.weights = tensors["weights"]
         self.train = unpack_csr("train", tensors, len(self.weights))
+
+
+def _check_memory(items: int, device: str) -> None:
+    """Refuse what would not fit, before hours are spent.
+
+    Raises:
+        NegGenError: If the matrices take more memory than there is.
+    """
+    needed, free = MATRICES * 4 * items**2, free_memory(device)
+    if free is not None and needed > free:
+        raise NegGenError(
+            f"EASE inverts a dense items × items matrix: {items:,} items need "
+            f"{needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free here. Use "
+            f"item-knn or lightgcn, or import with --k-core for fewer items."
+        )
+
+
+def free_memory(device: str) -> int | None:
+    """Return how many bytes a device has to spare; None where the system does not say."""
+    if device != "cpu":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    try:
+        told = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return 1024 * int(told.partition("MemAvailable:")[2].split()[0])
