@@ -17,7 +17,7 @@ from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate
-from neggen.models.parts import dropped, initial_nodes
+from neggen.models.parts import dropped, feature_tables, initial_nodes
 from neggen.negatives.base import Batch
 from neggen.training.trainable import Factors, seeded
 
@@ -50,9 +50,7 @@ class BM3Module(Factors):
         self.users, self.items = interactions.shape
         self.adjacency = normalized_adjacency(interactions, config.device)
         self.masks = [torch.from_numpy(f.mask).to(config.device) for f in features.values()]
-        # Each [items, width]; copies, since training may move them.
-        tables = [torch.tensor(f.values, device=config.device) for f in features.values()]
-        self.features = nn.ParameterList(tables) if config.train_features else tables
+        self.features = feature_tables(features, config.device, trained=config.train_features)
         with seeded(config.seed):
             self.nodes = nn.Parameter(initial_nodes(interactions, config.dim))
             self.predictor = nn.Linear(config.dim, config.dim)

@@ -20,6 +20,7 @@ from neggen.models.features import features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate
 from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
+from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch, Draw
 from neggen.training.ranking_losses import compare
 from neggen.training.trainable import seeded
@@ -77,9 +78,7 @@ class FREEDOMModule(LightGCNModule):
         self.chances = torch.from_numpy(chances).to(config.device)  # [interactions]
         shares = _shares(graphs, config.image_weight)
         self.item_graph = item_adjacency(graphs, "binary", config.device, shares)
-        # Each [items, width]; copies, since training may move them.
-        tables = [torch.tensor(f.values, device=config.device) for f in features.values()]
-        self.features = nn.ParameterList(tables) if config.train_features else tables
+        self.features = feature_tables(features, config.device, trained=config.train_features)
         with seeded(config.seed):
             self.projections = nn.ModuleList(
                 nn.Linear(feature.shape[1], config.dim) for feature in self.features

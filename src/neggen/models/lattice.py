@@ -25,6 +25,7 @@ from neggen.models.item_graphs import (
     tie_weights,
 )
 from neggen.models.mf import MFModule
+from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
 from neggen.training.trainable import seeded
 
@@ -78,9 +79,7 @@ class LATTICEModule(MFModule):
         self.item_graph: ItemAdjacency | None = None
         """The graph of the present epoch, constant; None before its first step."""
         self.masks = [torch.from_numpy(f.mask).to(config.device) for f in features.values()]
-        # Each [items, width]; copies, since training may move them.
-        tables = [torch.tensor(f.values, device=config.device) for f in features.values()]
-        self.features = nn.ParameterList(tables) if config.train_features else tables
+        self.features = feature_tables(features, config.device, trained=config.train_features)
         self.modality_logits = nn.Parameter(torch.full((len(features),), 0.5))
         with seeded(config.seed):
             self.projections = nn.ModuleList(

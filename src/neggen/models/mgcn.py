@@ -20,6 +20,7 @@ from neggen.models.features import features_hash, item_features
 from neggen.models.graph import csr_tensor
 from neggen.models.item_graphs import ItemAdjacency, item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
+from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
 from neggen.training.losses import info_nce
 from neggen.training.trainable import seeded
@@ -70,9 +71,7 @@ class MGCNModule(LightGCNModule):
         self.item_graphs = [
             item_adjacency({name: graphs[name]}, "cosine", config.device) for name in features
         ]
-        # Each [items, width]; copies, since training may move them.
-        tables = [torch.tensor(f.values, device=config.device) for f in features.values()]
-        self.features = nn.ParameterList(tables) if config.train_features else tables
+        self.features = feature_tables(features, config.device, trained=config.train_features)
         dim = config.dim
         with seeded(config.seed):
             self.projections = nn.ModuleList(nn.Linear(x.shape[1], dim) for x in self.features)

@@ -1,11 +1,15 @@
-"""Small parts of models that several share: initial embeddings, and dropout with a generator."""
+"""Small parts of models that several share: embeddings, features, and dropout with a generator."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
+
+from neggen.data.vectors import Features
 
 
 def initial_nodes(interactions: csr_matrix, dim: int) -> Tensor:
@@ -23,6 +27,20 @@ def initial_nodes(interactions: csr_matrix, dim: int) -> Tensor:
     nn.init.xavier_uniform_(table[users:])
     table[users:][np.bincount(interactions.indices, minlength=items) == 0] = 0
     return table
+
+
+def feature_tables(
+    features: Mapping[str, Features], device: str, *, trained: bool
+) -> nn.ParameterList | list[Tensor]:
+    """Return copies of the features of every modality, each ``[items, width]``.
+
+    Args:
+        features: of items, by modality.
+        device: where the copies live.
+        trained: whether they are parameters, which training moves.
+    """
+    tables = [torch.tensor(given.values, device=device) for given in features.values()]
+    return nn.ParameterList(tables) if trained else tables
 
 
 def dropped(values: Tensor, rate: float, generator: torch.Generator) -> Tensor:
