@@ -65,8 +65,8 @@ class FrozenGraph(FactorModel):
 
         ŷ_ui = LightGCN_u · (LightGCN_i + (S^L e⁰)_i)
 
-    FREEDOM has more, which is left out here: it prunes edges of the user-item graph by degree in
-    every epoch, adds a BPR loss on learned projections of the raw features, and weighs one graph
+    FREEDOM has more (:mod:`neggen.models.freedom`): it prunes edges of the user-item graph by degree
+    in every epoch, adds a BPR loss on learned projections of the raw features, and weighs one graph
     a modality. Its item graph is directed; this one ties both ways.
     """
 

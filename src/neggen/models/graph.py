@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -145,3 +146,39 @@ def smooth(adjacency: Tensor, nodes: Tensor) -> Tensor:
     """Return ÂX, one hop of smoothing, ``[nodes, d]``; arguments as of :func:`propagate`."""
     smoothed: Tensor = _Smoothing.apply(adjacency, nodes)  # type: ignore[no-untyped-call]
     return smoothed
+
+
+class _DirectedSmoothing(torch.autograd.Function):
+    """One multiplication whose backward multiplies by the transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, nodes: Tensor) -> Tensor:
+        ctx.transpose = transpose
+        return matrix @ nodes
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, ctx.transpose @ gradient
+
+
+@dataclass(frozen=True)
+class DirectedAdjacency:
+    """A matrix that is not symmetric, and its transpose for gradients.
+
+    Attributes:
+        matrix: sparse CSR ``[rows, columns]``.
+        transpose: sparse CSR ``[columns, rows]``.
+    """
+
+    matrix: Tensor
+    transpose: Tensor
+
+    @classmethod
+    def of(cls, matrix: csr_matrix, device: torch.device | str) -> Self:
+        """Take a float32 CSR matrix ``[rows, columns]``."""
+        return cls(csr_tensor(matrix, device), csr_tensor(matrix.T.tocsr(), device))
+
+    def smooth(self, nodes: Tensor) -> Tensor:
+        """Return SX, one hop of smoothing, ``[columns, d]`` to ``[rows, d]``."""
+        smoothed: Tensor = _DirectedSmoothing.apply(self.matrix, self.transpose, nodes)  # type: ignore[no-untyped-call]
+        return smoothed

@@ -9,8 +9,7 @@ arXiv 2308.03588). So D^(−1/2) A D^(−1/2) is not symmetric.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
-from neggen.models.graph import csr_tensor, nearest_items
+from neggen.models.graph import DirectedAdjacency, nearest_items
 
 Weighting = Literal["binary", "cosine"]
 
@@ -99,30 +98,12 @@ def normalized_weights(neighbors: Tensor, weights: Tensor) -> Tensor:
     return weights * scale * F.embedding(neighbors, scale).squeeze(2)
 
 
-@dataclass(frozen=True)
-class ItemAdjacency:
-    """A matrix of weighted ties between items, and its transpose for gradients.
-
-    Attributes:
-        matrix: sparse CSR ``[items, items]``.
-        transpose: sparse CSR ``[items, items]``.
-    """
-
-    matrix: Tensor
-    transpose: Tensor
-
-    def smooth(self, nodes: Tensor) -> Tensor:
-        """Return SX, one hop of smoothing of ``[items, d]``, differentiable in X."""
-        smoothed: Tensor = _DirectedSmoothing.apply(self.matrix, self.transpose, nodes)  # type: ignore[no-untyped-call]
-        return smoothed
-
-
 def item_adjacency(
     graphs: Mapping[str, ItemGraph],
     weighting: Weighting,
     device: str,
     shares: Mapping[str, float] | None = None,
-) -> ItemAdjacency:
+) -> DirectedAdjacency:
     """Return the weighted mean over modalities of S = D^(−1/2) A D^(−1/2).
 
     Args:
@@ -144,17 +125,4 @@ def item_adjacency(
     items = len(graph.neighbors)
     ties = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     matrix = csr_matrix(ties, shape=(items, items))  # ties of several modalities are summed
-    return ItemAdjacency(csr_tensor(matrix, device), csr_tensor(matrix.T.tocsr(), device))
-
-
-class _DirectedSmoothing(torch.autograd.Function):
-    """One multiplication whose backward multiplies by the transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, nodes: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return matrix @ nodes
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transpose @ gradient
+    return DirectedAdjacency.of(matrix, device)

@@ -17,9 +17,8 @@ from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
-from neggen.models.graph import csr_tensor, nearest_items
+from neggen.models.graph import DirectedAdjacency, nearest_items
 from neggen.models.item_graphs import (
-    ItemAdjacency,
     item_graphs,
     normalized_weights,
     tie_weights,
@@ -76,7 +75,7 @@ class LATTICEModule(MFModule):
         for name in features:
             neighbors, weights = tie_weights(graphs[name], "cosine", config.device)
             self.given.append((neighbors, normalized_weights(neighbors, weights)))
-        self.item_graph: ItemAdjacency | None = None
+        self.item_graph: DirectedAdjacency | None = None
         """The graph of the present epoch, constant; None before its first step."""
         self.masks = [torch.from_numpy(f.mask).to(config.device) for f in features.values()]
         self.features = feature_tables(features, config.device, trained=config.train_features)
@@ -186,24 +185,21 @@ def _nearest(rows: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return neighbors, cosines.clamp(min=0)
 
 
-def _constant(neighbors: Tensor, weights: Tensor) -> ItemAdjacency:
+def _constant(neighbors: Tensor, weights: Tensor) -> DirectedAdjacency:
     """Return ties and their weights, each ``[items, ties]``, as a matrix without gradient."""
     items, ties = neighbors.shape
     rows = np.arange(items).repeat(ties)
     values, columns = weights.detach().flatten().cpu().numpy(), neighbors.flatten().cpu().numpy()
-    return _adjacency(csr_matrix((values, (rows, columns)), (items, items)), str(weights.device))
+    matrix = csr_matrix((values, (rows, columns)), (items, items))
+    return DirectedAdjacency.of(matrix, weights.device)
 
 
-def _mean_adjacency(train: csr_matrix, device: str) -> ItemAdjacency:
+def _mean_adjacency(train: csr_matrix, device: str) -> DirectedAdjacency:
     """Return D^(−1) (A + I) of the graph of users followed by items."""
     users, items = (eye_array(size, dtype=np.float32) for size in train.shape)
     graph = block_array([[users, train], [train.T, items]], format="csr")
     graph.data /= np.diff(graph.indptr).repeat(np.diff(graph.indptr))
-    return _adjacency(graph, device)
-
-
-def _adjacency(matrix: csr_matrix, device: str) -> ItemAdjacency:
-    return ItemAdjacency(csr_tensor(matrix, device), csr_tensor(matrix.T.tocsr(), device))
+    return DirectedAdjacency.of(graph, device)
 
 
 class LATTICE(FactorModel):

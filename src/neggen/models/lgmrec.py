@@ -19,8 +19,7 @@ from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
-from neggen.models.graph import csr_tensor, smooth
-from neggen.models.item_graphs import ItemAdjacency
+from neggen.models.graph import DirectedAdjacency, smooth
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import dropped
 from neggen.negatives.base import Batch
@@ -68,10 +67,7 @@ class LGMRecModule(LightGCNModule):
         super().__init__(interactions, config)
         self.config = config
         # Not items by items here: it sums over the items of every user.
-        self.histories = ItemAdjacency(
-            csr_tensor(interactions, config.device),
-            csr_tensor(interactions.T.tocsr(), config.device),
-        )
+        self.histories = DirectedAdjacency.of(interactions, config.device)
         counts = np.maximum(np.diff(interactions.indptr), 1).astype(np.float32)
         self.counts = torch.from_numpy(counts).to(config.device)[:, None]  # [users, 1]
         self.features = [torch.from_numpy(f.values).to(config.device) for f in features.values()]

@@ -17,8 +17,8 @@ from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
-from neggen.models.graph import csr_tensor
-from neggen.models.item_graphs import ItemAdjacency, item_adjacency, item_graphs
+from neggen.models.graph import DirectedAdjacency
+from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
@@ -139,13 +139,13 @@ class MGCNModule(LightGCNModule):
         return loss
 
 
-def _histories(train: csr_matrix, device: str) -> ItemAdjacency:
+def _histories(train: csr_matrix, device: str) -> DirectedAdjacency:
     """Return the users' rows of D^(−1/2) A D^(−1/2), ``[users, items]``, and the transpose."""
     edges = train.tocoo()
     users, items = (np.bincount(nodes)[nodes] for nodes in (edges.row, edges.col))  # degrees
     values = (users * items).astype(np.float32) ** -0.5
     matrix = csr_matrix((values, (edges.row, edges.col)), shape=train.shape)
-    return ItemAdjacency(csr_tensor(matrix, device), csr_tensor(matrix.T.tocsr(), device))
+    return DirectedAdjacency.of(matrix, device)
 
 
 class MGCN(FactorModel):
