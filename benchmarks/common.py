@@ -15,8 +15,7 @@ import polars as pl
 import typer
 
 from neggen import Dataset, NegGenError, Workspace
-from neggen.cli.output import console, counting, epochs, fail, generating, say
-from neggen.config import SplitConfig
+from neggen.cli.output import console, counting, fail, generating, say
 from neggen.data.readers import read_source
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
@@ -24,7 +23,6 @@ from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
-from neggen.runs import Run, evaluate_run, train_run
 
 DataOption = Annotated[
     Path, typer.Option(help="The folder of the data set, or the folder it lies in.")
@@ -91,17 +89,6 @@ def program(module: str, *options: object) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
-
-
-def trained_and_tested(
-    workspace: Workspace, model: str, settings: Mapping[str, Any], split: SplitConfig
-) -> Run:
-    """Return the run of a model, trained and measured on the test part if it was not yet."""
-    with epochs() as on_epoch:
-        run = train_run(workspace, model, settings, split, on_epoch=on_epoch)
-    if "test" not in run.metrics:
-        evaluate_run(run, ["test"], str(settings["device"]))
-    return run
 
 
 def print_last_line(figures: Mapping[str, Any]) -> None:
