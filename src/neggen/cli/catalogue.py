@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WorkspaceArgument = Annotated[Path, typer.Argument(help="The workspace folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
+OWN_COLUMNS = ("item_id", "image", "image_sha256")
 
 
 def _usable(device: str) -> str:
@@ -73,6 +74,14 @@ def import_source(
     drop_unknown: Annotated[
         bool, typer.Option("--drop-unknown", help="Drop interactions with items that have no row.")
     ] = False,
+    min_rating: Annotated[
+        float | None,
+        typer.Option(help="The lowest rating that counts; without it, every rating does."),
+    ] = None,
+    all_items: Annotated[
+        bool,
+        typer.Option("--all-items", help="Also keep items of published data that nobody used."),
+    ] = False,
     k_core: Annotated[
         int, typer.Option(min=0, help="Keep users and items with at least this many interactions.")
     ] = 0,
@@ -85,17 +94,21 @@ def import_source(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the data of another import.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be imported, and write nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read a catalogue and its interactions into a workspace.
 
-    Formats: CSV, TSV, JSONL or Parquet tables with a folder of pictures, and MMRec .inter files
-    with optional .npy features and .npz graphs of like items.
+    Formats: CSV, TSV, JSONL or Parquet tables with a folder of pictures; MMRec .inter files
+    with optional .npy features and .npz graphs of like items; RecBole's .inter and .item files;
+    Amazon Reviews of 2014, 2018 and 2023; MovieLens; and sparse matrices (interactions.npz).
 
     With --download-images, pictures come from public web addresses on ports 80 and 443, and from
     hosts named with --allow-host. The same command again downloads only what is missing.
     """
-    from neggen.data.readers import read_source
+    from neggen.data.readers import ReadOptions, find_reader, read_source
     from neggen.data.store import check_before_downloads, save_dataset
     from neggen.workspace import Workspace
 
@@ -105,22 +118,29 @@ def import_source(
     if allow_host and not download_images:
         raise NegGenError("--allow-host needs --download-images.")
 
+    options: dict[str, Any] = {
+        "interactions": interactions,
+        "items": items,
+        "images": images,
+        "user_column": user_column,
+        "item_column": item_column,
+        "image_column": image_column,
+        "drop_unknown": drop_unknown,
+        "min_rating": min_rating,
+        "all_items": all_items,
+    }
+
     def read(downloads: Downloads | None = None) -> Dataset:
-        data = read_source(
-            source,
-            downloads=downloads,
-            interactions=interactions,
-            items=items,
-            images=images,
-            user_column=user_column,
-            item_column=item_column,
-            image_column=image_column,
-            drop_unknown=drop_unknown,
-        )
+        data = read_source(source, downloads=downloads, **options)
         if at_most is not None:
             data = data.at_most(at_most)
         return data.k_core(k_core) if k_core else data
 
+    if dry_run:
+        with console.status(f"Reading {source}"):
+            data = read()
+        _show_dry_run(find_reader(source, ReadOptions(**options)).name, data, as_json)
+        return
     if download_images and not overwrite:
         check_before_downloads(place, read)
     downloads: Downloads | None = None
@@ -150,6 +170,28 @@ def import_source(
         print_json({"workspace": str(workspace), **figures, "notes": list(data.notes)})
     else:
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
+
+
+def _show_dry_run(reader: str, data: Dataset, as_json: bool) -> None:
+    """Print what an import would take; what it would not take is in the notes."""
+    times = [] if data.time is None else ["time"]
+    parts = [] if data.given_parts is None else ["part"]
+    texts = list(data.text_columns)
+    others = [name for name in data.item_table.columns if name not in (*texts, *OWN_COLUMNS)]
+    taken = {
+        "interaction columns": ["user", "item", *times, *parts],
+        "item text": texts,
+        "other item columns": others,
+    }
+    figures = counts(data)
+    if as_json:
+        print_json({"format": reader, **figures, **taken, "notes": list(data.notes)})
+        return
+    for note in data.notes:
+        say(note)
+    rows = [["format", reader], *([name, f"{count:,}"] for name, count in figures.items())]
+    rows += [[name, ", ".join(columns) or "none"] for name, columns in taken.items()]
+    print_table(["dry run, nothing written", ""], rows)
 
 
 def encode(

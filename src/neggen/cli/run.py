@@ -65,7 +65,13 @@ def _import(source: Source, folder: Path, place: Workspace) -> None:
         return
     if not path.exists():
         raise NegGenError(f"{path} does not exist; --data should be the folder that holds it.")
-    import_source(path, place.path, at_most=source.at_most, k_core=source.k_core)
+    import_source(
+        path,
+        place.path,
+        at_most=source.at_most,
+        k_core=source.k_core,
+        min_rating=source.min_rating,
+    )
 
 
 def _describe(

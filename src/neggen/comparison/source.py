@@ -29,6 +29,8 @@ class Source(Config):
     """Keep this many random interactions of users with more, before the core."""
     k_core: int = Field(0, ge=0)
     """Keep users and items with at least this many interactions."""
+    min_rating: float | None = Field(None, allow_inf_nan=False)
+    """The lowest rating that counts as an interaction; every one does by default."""
     answers: str | None = Field(None, pattern=RELATIVE)
     """Recorded answers (JSONL) inside the source; rows that need descriptions need them."""
 
@@ -38,4 +40,6 @@ class Source(Config):
         name = PurePosixPath(self.source).name
         if self.at_most is not None:
             name += f"-at-most-{self.at_most}"
+        if self.min_rating is not None:
+            name += f"-min-rating-{self.min_rating:g}"
         return f"{name}-{self.k_core}-core" if self.k_core else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +29,8 @@ class ReadOptions:
         drop_unknown: drop interactions whose item has no row instead of refusing them.
         downloads: how to download the pictures whose web addresses the column holds; without it,
             they are masked.
+        min_rating: the lowest rating that counts as an interaction; without it, every one does.
+        all_items: also keep items that nobody used, where a source knows many more than were.
     """
 
     interactions: Path | None = None
@@ -39,6 +41,14 @@ class ReadOptions:
     image_column: str = "image"
     drop_unknown: bool = False
     downloads: Downloads | None = None
+    min_rating: float | None = None
+    all_items: bool = False
+
+    def given(self) -> frozenset[str]:
+        """Return the names of what was told."""
+        return frozenset(
+            field.name for field in fields(self) if getattr(self, field.name) != field.default
+        )
 
 
 class Reader(Protocol):
@@ -48,6 +58,8 @@ class Reader(Protocol):
     """What the format is called, such as ``mmrec``."""
     layout: str
     """Its files in a few words, for the message that nothing was recognized."""
+    heeds: frozenset[str]
+    """The fields of :class:`ReadOptions` that apply to it."""
 
     def recognizes(self, path: Path) -> bool:
         """Return whether ``path``, an existing file or folder, looks like this format."""

@@ -27,6 +27,7 @@ class MMRecReader:
 
     name = "mmrec"
     layout = "NAME.inter (tab-separated userID, itemID, x_label), *_feat.npy, *_knn*.npz"
+    heeds = frozenset[str]()
 
     def recognizes(self, path: Path) -> bool:
         """Return whether ``path`` is an ``.inter`` file or a folder with one."""
@@ -42,12 +43,6 @@ class MMRecReader:
             NegGenError: For ids that are not whole numbers, labels other than 0, 1 and 2, or
                 features or graphs that do not fit the items.
         """
-        if options.interactions or options.items or options.images or options.downloads:
-            raise NegGenError(
-                f"{path} is an MMRec source, which --interactions, --items, --images and "
-                f"--download-images do not apply to; leave them out, or write the .inter file as "
-                f"interactions.tsv."
-            )
         log_path = _inter_file(path)
         log = read_delimited(log_path, "\t")
         feature_paths = sorted(log_path.parent.glob(f"*{FEATURE_SUFFIX}"))

@@ -22,6 +22,18 @@ class TablesReader:
 
     name = "tables"
     layout = f"interactions.* and items.* ({', '.join(SUFFIXES)})"
+    heeds = frozenset(
+        {
+            "interactions",
+            "items",
+            "images",
+            "user_column",
+            "item_column",
+            "image_column",
+            "drop_unknown",
+            "downloads",
+        }
+    )
 
     def recognizes(self, path: Path) -> bool:
         """Return whether ``path`` is a table or a folder with a table of interactions."""
