@@ -65,9 +65,9 @@ class FrozenGraph(FactorModel):
 
         ŷ_ui = LightGCN_u · (LightGCN_i + (S^L e⁰)_i)
 
-    FREEDOM has more (:mod:`neggen.models.freedom`): it prunes edges of the user-item graph by degree
-    in every epoch, adds a BPR loss on learned projections of the raw features, and weighs one graph
-    a modality. Its item graph is directed; this one ties both ways.
+    FREEDOM has more (:mod:`neggen.models.freedom`): it prunes edges of the user-item graph by
+    degree in every epoch, adds a BPR loss on learned projections of the raw features, and weighs
+    one graph a modality. Its item graph is directed; this one ties both ways.
     """
 
     name = "frozen-graph"
