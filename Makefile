@@ -14,7 +14,7 @@ demo: $(READY)
 
 ## every test; data-dependent ones run when NEGGEN_DATA names the folder of data sets
 test: $(TESTED)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 ## style and types
 lint: $(TESTED)

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from aiohttp import web
+from filelock import FileLock
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
@@ -38,6 +39,16 @@ from neggen.workspace import Workspace
 torch.set_num_threads(1)
 
 GOOD = {"marked": "A [red] mug with [dots].", "replacements": ["blue", "stripes"]}
+
+
+@pytest.fixture(scope="session")
+def cluster_lock(tmp_path_factory: pytest.TempPathFactory) -> FileLock:
+    """Held while a Ray cluster lives, so that there is one at a time, whoever tests beside us.
+
+    Ray looks for free ports and takes them later; a cluster that starts at the same moment may have
+    taken them by then, and Ray ends the process.
+    """
+    return FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock")
 
 
 def say(answer: Any, status: int = 200) -> tuple[int, Any]:

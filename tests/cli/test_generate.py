@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from neggen.workspace import Workspace
 
@@ -221,16 +222,17 @@ def test_a_local_model_answers_every_item(cli: Cli, place: Path, tiny_model: Pat
     assert (side["dead"], side["valid"], side["unfinished"]) == (ITEMS, 0, 0)
 
 
-@pytest.mark.xdist_group("ray")  # see tests/generation/test_distributed.py
 def test_a_cluster_writes_the_same_records(
-    cli: Cli, server: ChatServer, typed: list[object], place: Path, tmp_path: Path
+    cli: Cli, server: ChatServer, typed: list[object], place: Path, cluster_lock: FileLock
 ) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
-    figures = cli(*typed, "--ray", "local", "--json").json()["modalities"]["text"]
+    with cluster_lock:
+        figures = cli(*typed, "--ray", "local", "--json").json()["modalities"]["text"]
     assert (figures["asked"], figures["valid"]) == (ITEMS, ITEMS)
     before = Workspace(place).records_path.read_bytes()
     assert cli(*typed, "--json").json()["modalities"]["text"]["asked"] == 0
     assert Workspace(place).records_path.read_bytes() == before
-    encoded = cli("encode", place, "--ray", "local", "--json").json()
+    with cluster_lock:
+        encoded = cli("encode", place, "--ray", "local", "--json").json()
     assert encoded["texts"] == encoded["encoded"] == 2 + ITEMS  # and their own texts
     assert cli("encode", place, "--json").json()["encoded"] == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from neggen.data.dataset import Dataset
 from neggen.encoding import distributed, store
@@ -18,7 +20,6 @@ from neggen.encoding.text import TextEncoder
 from neggen.workspace import Workspace
 
 ray = pytest.importorskip("ray", reason="needs the extra: neggen[ray]")
-pytestmark = pytest.mark.xdist_group("ray")  # see tests/generation/test_distributed.py
 
 TEXTS = 40
 RECORDS = pl.DataFrame(
@@ -32,6 +33,12 @@ ITEMS = pl.DataFrame(
 )
 DATA = Dataset.from_frames(pl.DataFrame({"user_id": ["u"], "item_id": ["0"]}), ITEMS)
 ALL = [*RECORDS["description"], *RECORDS["negative"], *map(DATA.item_text, range(10))]
+
+
+@pytest.fixture(autouse=True)
+def alone(cluster_lock: FileLock) -> Iterator[None]:
+    with cluster_lock:
+        yield
 
 
 def vectors(workspace: Workspace) -> VectorStore:

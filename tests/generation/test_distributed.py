@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
@@ -35,8 +36,6 @@ from neggen.workspace import Workspace
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra: neggen[ray]")
-# One cluster at a time: Ray picks free ports, which another cluster may take before it does.
-pytestmark = pytest.mark.xdist_group("ray")
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -72,7 +71,7 @@ def catalogue_of(items: int) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(cluster_lock: FileLock) -> Iterator[Cluster]:
     """One node; a test adds further ones."""
     quick = {
         "health_check_initial_delay_ms": 0,
@@ -80,9 +79,10 @@ def cluster() -> Iterator[Cluster]:
         "health_check_failure_threshold": 2,
     }
     head = {**NODE, "include_dashboard": False, "_system_config": quick}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-    yield cluster
-    cluster.shutdown()
+    with cluster_lock:
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture
