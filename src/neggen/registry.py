@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from neggen.errors import NegGenError, nearest
 
@@ -72,6 +72,23 @@ class Registry(Mapping[str, str], Generic[Kind]):
         module, _, attribute = places[name].partition(":")
         found: type[Kind] = getattr(import_module(module), attribute)
         return found
+
+    def pick(self, what: str, settings: Mapping[str, Any]) -> tuple[type[Kind], dict[str, Any]]:
+        """Return the class that ``settings`` name, and the other settings.
+
+        Args:
+            what: the setting that they are, such as ``sampler``.
+            settings: a ``name``, and what is set of it.
+
+        Raises:
+            NegGenError: If they name none, or one that there is not.
+        """
+        rest = dict(settings)
+        if "name" not in rest:
+            raise NegGenError(
+                f"{what} = {dict(settings)!r} has no name; name one of {', '.join(self)}."
+            )
+        return self.find(rest.pop("name")), rest
 
     @cached_property
     def _installed(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from neggen.errors import NegGenError
 from neggen.registry import Registry
 
 if TYPE_CHECKING:
@@ -40,11 +39,5 @@ def sampler_config(settings: Mapping[str, Any]) -> tuple[type[Sampler], SamplerC
     Raises:
         NegGenError: If there is no such sampler, or it has no such setting.
     """
-    rest = dict(settings)
-    try:
-        cls = SAMPLERS.find(rest.pop("name"))
-    except KeyError:
-        raise NegGenError(
-            f"sampler = {dict(settings)!r} has no name; name one of {', '.join(SAMPLERS)}."
-        ) from None
+    cls, rest = SAMPLERS.pick("sampler", settings)
     return cls, cls.config_class.build(rest, "sampler")

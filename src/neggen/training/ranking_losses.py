@@ -15,7 +15,6 @@ from pydantic import Field
 from torch import Tensor
 
 from neggen.config import Config
-from neggen.errors import NegGenError
 from neggen.negatives.base import Draw
 from neggen.registry import Registry
 
@@ -148,13 +147,7 @@ def ranking_loss(settings: Mapping[str, Any]) -> RankingLoss:
     Raises:
         NegGenError: If there is no such loss, or it has no such setting.
     """
-    rest = dict(settings)
-    try:
-        cls = LOSSES.find(rest.pop("name"))
-    except KeyError:
-        raise NegGenError(
-            f"loss = {dict(settings)!r} has no name; name one of {', '.join(LOSSES)}."
-        ) from None
+    cls, rest = LOSSES.pick("loss", settings)
     return cls.build(rest, "loss")
 
 
