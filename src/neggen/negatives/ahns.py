@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 
 
-class AHNSConfig(SamplerConfig):
+class AHNSConfig(ChosenConfig):
     """Settings of adaptive hardness; the defaults are those of the authors' code."""
 
     candidates: int = Field(32, ge=1)
@@ -35,10 +34,6 @@ class AHNS(Sampler):
     config_class = AHNSConfig
     sees_model = True
     config: AHNSConfig
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return M unseen items a row, int64 ``[batch, M]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     @torch.no_grad()
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 from neggen.negatives.gates import linear_layers
 
 NOISE = 0.1
 """The length of the longest noise, as in the authors' code."""
 
 
-class ANSConfig(SamplerConfig):
+class ANSConfig(ChosenConfig):
     """Settings of augmented negative sampling; the authors' code names no defaults."""
 
     candidates: int = Field(8, ge=1)
@@ -60,10 +60,6 @@ class ANS(Sampler):
         """Make the gates."""
         widths = {"user": dim, "item": dim, "margin": 1}
         self.gates = linear_layers(dim, seed, self._used.device, **widths)
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return M unseen items a row, int64 ``[batch, M]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one augmented negative a row, and the loss of the gates."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from neggen.config import Config
@@ -105,6 +106,35 @@ class SamplerConfig(Config):
         """How many negatives a positive gets."""
         return 1
 
+    @property
+    def proposed(self) -> int:
+        """How many unseen items are proposed for a positive."""
+        return self.count
+
+
+class DrawnConfig(SamplerConfig):
+    """Settings of a sampler that takes what it proposes."""
+
+    negatives: int = Field(1, ge=1)
+    """How many negatives a positive gets; softmax losses want many."""
+
+    @property
+    def count(self) -> int:
+        """How many negatives a positive gets."""
+        return self.negatives
+
+
+class ChosenConfig(SamplerConfig):
+    """Settings of a sampler that chooses by the model among what it proposes."""
+
+    candidates: int = Field(16, ge=1)
+    """How many unseen items are drawn to choose from."""
+
+    @property
+    def proposed(self) -> int:
+        """How many unseen items are proposed for a positive."""
+        return self.candidates
+
 
 class Sampler(nn.Module, ABC):
     """Base class of samplers. One file, one class, registered under its name.
@@ -167,7 +197,7 @@ class Sampler(nn.Module, ABC):
             positives: an item that each has, int64 ``[batch]``.
             generator: the only source of randomness.
         """
-        return self.unseen(users, self.config.count, generator)
+        return self.unseen(users, self.config.proposed, generator)
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return the negatives of a batch; all that was proposed unless a subclass chooses."""

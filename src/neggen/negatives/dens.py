@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 from neggen.negatives.gates import linear_layers
 
 
-class DENSConfig(SamplerConfig):
+class DENSConfig(ChosenConfig):
     """Settings of disentangled negative sampling; the defaults are those of the authors' code."""
 
     candidates: int = Field(6, ge=1)
@@ -56,10 +56,6 @@ class DENS(Sampler):
     def begin_epoch(self, epoch: int) -> None:
         """Let the candidates' own scores fade."""
         self._own = 1 - min(1.0, (epoch - 1) / self.config.warmup)
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return M unseen items a row, int64 ``[batch, M]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one negative a row, of the item taken at each hop, and the loss of the gates."""

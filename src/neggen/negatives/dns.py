@@ -6,13 +6,12 @@ from typing import Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from neggen.errors import NegGenError
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 
 
-class DNSConfig(SamplerConfig):
+class DNSConfig(ChosenConfig):
     """Settings of dynamic negative sampling."""
 
     candidates: int = Field(16, ge=1)
@@ -47,10 +46,6 @@ class DNS(Sampler):
     config_class = DNSConfig
     config: DNSConfig
     sees_model = True
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return unseen candidates, int64 ``[batch, N]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one of the best-scored candidates of each row."""

@@ -12,22 +12,15 @@ from torch import Tensor
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.errors import NegGenError
-from neggen.negatives.base import Sampler, SamplerConfig
+from neggen.negatives.base import DrawnConfig, Sampler
 from neggen.negatives.false_negatives import item_blocks, unit
 
 
-class GeneratedConfig(SamplerConfig):
+class GeneratedConfig(DrawnConfig):
     """Settings of generated negatives."""
 
-    negatives: int = Field(1, ge=1)
-    """How many negatives a positive gets; softmax losses want many."""
     nearest: int = Field(10, ge=1)
     """How many items nearest to a generated negative are drawn from."""
-
-    @property
-    def count(self) -> int:
-        """How many negatives a positive gets."""
-        return self.negatives
 
 
 class Generated(Sampler):

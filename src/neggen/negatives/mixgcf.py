@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 
 
-class MixGCFConfig(SamplerConfig):
+class MixGCFConfig(ChosenConfig):
     """Settings of MixGCF; the default is that of the authors' code."""
 
     candidates: int = Field(64, ge=1)
@@ -41,10 +40,6 @@ class MixGCF(Sampler):
     sees_model = True
     by_hop = True
     config: MixGCFConfig
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return M unseen items a row, int64 ``[batch, M]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one mixed negative a row."""

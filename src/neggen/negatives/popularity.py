@@ -10,24 +10,17 @@ from pydantic import Field
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, Draw, DrawnConfig, Sampler, View
 
 FINEST = 1 << 40
 """What the integer weights of all items sum up to, about, if there are few users."""
 
 
-class PopularitySamplerConfig(SamplerConfig):
+class PopularitySamplerConfig(DrawnConfig):
     """Settings of sampling by popularity."""
 
-    negatives: int = Field(1, ge=1)
-    """How many negatives a positive gets; softmax losses want many."""
     power: float = Field(0.75, ge=0)
     """How much popularity counts: 0 is uniform, 1 as often as people have the item."""
-
-    @property
-    def count(self) -> int:
-        """How many negatives a positive gets."""
-        return self.negatives
 
 
 class PopularitySampler(Sampler):

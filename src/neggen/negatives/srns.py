@@ -7,13 +7,13 @@ from pydantic import Field
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
 
 PAST = 5
 """Past epochs whose scores are compared, as in the paper."""
 
 
-class SRNSConfig(SamplerConfig):
+class SRNSConfig(ChosenConfig):
     """Settings of SRNS; the defaults are those of the authors' script for MovieLens-1M."""
 
     memory: int = Field(8, ge=1)
@@ -75,10 +75,6 @@ class SRNS(Sampler):
     def begin_epoch(self, epoch: int) -> None:
         """Have the embeddings kept that the epoch starts with."""
         self._done, self._to_keep = epoch - 1, epoch > 1
-
-    def propose(self, users: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-        """Return S₂ unseen items a row, int64 ``[batch, S₂]``."""
-        return self.unseen(users, self.config.candidates, generator)
 
     @torch.no_grad()
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:

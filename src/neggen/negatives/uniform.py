@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from neggen.negatives.base import Sampler, SamplerConfig
+from neggen.negatives.base import DrawnConfig, Sampler
 
 
-class UniformConfig(SamplerConfig):
+class UniformConfig(DrawnConfig):
     """Settings of uniform sampling."""
-
-    negatives: int = Field(1, ge=1)
-    """How many negatives a positive gets; softmax losses want many."""
-
-    @property
-    def count(self) -> int:
-        """How many negatives a positive gets."""
-        return self.negatives
 
 
 class Uniform(Sampler):
