@@ -16,8 +16,10 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 KS = (5, 10, 20, 50)
-CHUNK_SCORES = 1 << 24
-"""Scores held at once: 16M floats, 64 MB."""
+CHUNK_SCORES = 1 << 20
+"""Scores held at once: 4 MB, which stay in a processor's cache."""
+ON_GPU = 64
+"""Times as many scores fill a GPU."""
 
 Scorer = Callable[[Tensor], Tensor]
 """Internal users, int64 ``[batch]``, to scores of all items, float ``[batch, items]``."""
@@ -47,9 +49,10 @@ class RankingResult:
         return {**means, **self.coverage}
 
 
-def users_at_once(items: int) -> int:
+def users_at_once(items: int, device: torch.device | str = "cpu") -> int:
     """Return for how many users the scores of all items may be held together."""
-    return max(1, CHUNK_SCORES // items)
+    times = 1 if torch.device(device).type == "cpu" else ON_GPU
+    return max(1, times * CHUNK_SCORES // items)
 
 
 def candidates_of(target: csr_matrix, train: csr_matrix) -> NDArray[np.bool_] | None:
@@ -100,40 +103,39 @@ def evaluate_ranking(
     items = target.shape[1]
     ks = sorted(set(ks))
     depth = min(max(ks), items)
-    chunk = users_at_once(items)
+    chunk = users_at_once(items, device)
     blocked = None if candidates is None else torch.from_numpy(~candidates).to(device)
-    collected: dict[str, list[NDArray[np.float32]]] = {}
-    lists = np.full((len(users), depth), -1, dtype=np.int32)
-    recommended = {k: torch.zeros(items, dtype=torch.bool, device=device) for k in ks}
+    outside, wanted = _Entries(seen, users, device), _Entries(target, users, device)
+    rows = torch.from_numpy(users).to(device)
+    never = torch.full((), -torch.inf, device=device)
+    lists, hits = [], []
 
     with torch.inference_mode():
         for start in range(0, len(users), chunk):
-            batch = users[start : start + chunk]
-            scores = score(torch.from_numpy(batch).to(device)).float()  # [batch, items]
+            batch = rows[start : start + chunk]
+            scores = score(batch).float()  # [batch, items]
             if blocked is not None:
                 scores = scores.masked_fill(blocked, -torch.inf)
             # Not in place: a scorer may hand out its own tensor.
-            outside = _coordinates(seen, batch, device)
-            scores = scores.index_put(outside, scores.new_tensor(-torch.inf))
+            seen_here = outside.among(start, len(batch))
+            scores = scores.index_put(seen_here, never)
             top = scores.topk(depth, dim=1)  # [batch, depth]
             listed = top.values > -torch.inf
             relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
-            relevant[_coordinates(target, batch, device)] = True
-            hits = (relevant.gather(1, top.indices) & listed).float()  # [batch, depth]
-            counts = torch.from_numpy(np.diff(target.indptr)[batch]).to(device)  # [batch]
-            for name, values in _measure(hits, counts, ks):
-                collected.setdefault(name, []).append(values.cpu().numpy())
-            kept = top.indices.masked_fill(~listed, -1)
-            lists[start : start + len(batch)] = kept.cpu().numpy()
-            for k in ks:
-                recommended[k][top.indices[:, :k][listed[:, :k]]] = True
+            relevant[wanted.among(start, len(batch))] = True
+            hits.append(relevant.gather(1, top.indices) & listed)  # [batch, depth]
+            lists.append(top.indices.masked_fill(~listed, -1).int())
+        found = torch.cat(hits) if hits else torch.zeros(0, depth, device=device)
+        listing = torch.cat(lists).cpu().numpy() if lists else np.zeros((0, depth), np.int32)
+        counts = torch.from_numpy(np.diff(target.indptr)[users]).to(device)  # [evaluated]
+        per_user = {n: v.cpu().numpy() for n, v in _measure(found.float(), counts, ks)}
 
     ranked = items if candidates is None else int(candidates.sum())
     return RankingResult(
         users=users.astype(np.int64),
-        per_user={name: np.concatenate(parts) for name, parts in collected.items()},
-        coverage={f"coverage@{k}": float(shown.sum()) / ranked for k, shown in recommended.items()},
-        lists=lists,
+        per_user=per_user,
+        coverage={f"coverage@{k}": _distinct(listing[:, :k], items) / ranked for k in ks},
+        lists=listing,
     )
 
 
@@ -141,10 +143,10 @@ def _measure(hits: Tensor, counts: Tensor, ks: Sequence[int]) -> Iterator[tuple[
     ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)  # [depth]
     discounts = 1 / torch.log2(ranks + 1.0)
     ideal = discounts.cumsum(0)
-    found = hits.cumsum(1)  # [batch, depth]
+    found = hits.cumsum(1)  # [evaluated, depth]
     gained = (hits * discounts).cumsum(1)
     precise = (hits * found / ranks).cumsum(1)
-    first = hits.argmax(1) + 1  # [batch], rank of the first hit where there is one
+    first = hits.argmax(1) + 1  # [evaluated], rank of the first hit where there is one
     for k in ks:
         most = counts.clamp(max=k)  # hits that a perfect list of k would have
         last = min(k, hits.shape[1]) - 1
@@ -157,13 +159,26 @@ def _measure(hits: Tensor, counts: Tensor, ks: Sequence[int]) -> Iterator[tuple[
         yield f"hit@{k}", hit.float()
 
 
-def _coordinates(
-    matrix: csr_matrix, rows: NDArray[np.int64], device: torch.device | str
-) -> tuple[Tensor, Tensor]:
-    """Return (position in ``rows``, column) of every entry of those rows."""
-    block = matrix[rows]
-    row = np.repeat(np.arange(len(rows)), np.diff(block.indptr))
-    return (
-        torch.from_numpy(row).to(device),
-        torch.from_numpy(block.indices.astype(np.int64)).to(device),
-    )
+def _distinct(lists: NDArray[np.int32], items: int) -> int:
+    """Return how many different items some lists have, of which −1 is none."""
+    shown = np.zeros(items + 1, dtype=bool)
+    shown[lists] = True
+    return int(shown[:-1].sum())
+
+
+class _Entries:
+    """Where some rows of a 0/1 matrix have entries, on a device once for all chunks of rows."""
+
+    def __init__(
+        self, matrix: csr_matrix, rows: NDArray[np.int64], device: torch.device | str
+    ) -> None:
+        block = matrix[rows]
+        row = np.repeat(np.arange(len(rows)), np.diff(block.indptr))
+        self._ends = block.indptr
+        self._rows = torch.from_numpy(row).to(device)  # [entries]
+        self._columns = torch.from_numpy(block.indices.astype(np.int64)).to(device)  # [entries]
+
+    def among(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return (row − start, column) of every entry of ``count`` rows from ``start``."""
+        part = slice(self._ends[start], self._ends[start + count])
+        return self._rows[part] - start, self._columns[part]

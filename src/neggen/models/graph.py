@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -96,6 +97,34 @@ def csr_tensor(matrix: csr_matrix, device: torch.device | str = "cpu") -> Tensor
         )
 
 
+def multiply(matrix: Tensor, nodes: Tensor) -> Tensor:
+    """Return the product of a sparse and a dense matrix; gradients are the caller's business.
+
+    On a CPU as weighted sums of looked-up rows, in a fraction of the time of torch's own product
+    (``benchmarks/propagation.py``). Every row is summed in its own order, so that the result is the
+    same with any number of threads.
+
+    Args:
+        matrix: sparse CSR ``[rows, columns]``, float32.
+        nodes: ``[columns, d]``.
+    """
+    if nodes.device.type != "cpu":
+        return matrix @ nodes
+    return _weighted_sums(matrix, matrix.values(), nodes)
+
+
+def _weighted_sums(matrix: Tensor, values: Tensor, nodes: Tensor) -> Tensor:
+    """Return the product of a matrix with the pattern of ``matrix`` and these values."""
+    return F.embedding_bag(
+        matrix.col_indices(),
+        nodes.detach().contiguous(),
+        matrix.crow_indices(),
+        mode="sum",
+        per_sample_weights=values,
+        include_last_offset=True,
+    )
+
+
 class _MeanPropagation(torch.autograd.Function):
     """Forward and backward are the same linear map, because the adjacency is symmetric."""
 
@@ -110,11 +139,22 @@ class _MeanPropagation(torch.autograd.Function):
 
 
 def _mean_of_layers(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
-    total, current = nodes.clone(), nodes
-    for _ in range(layers):
-        current = adjacency @ current
-        total += current
-    return total.div_(layers + 1)
+    # By Horner's rule, (X + Â(X + Â(X + …))) / (layers + 1): no table is written but the results.
+    share = 1 / (layers + 1)
+    total = nodes
+    for layer in range(layers):
+        total = _multiply_add(adjacency, total, nodes, share, 1.0 if layer else share)
+    return total
+
+
+def _multiply_add(
+    matrix: Tensor, nodes: Tensor, base: Tensor, share: float, scale: float
+) -> Tensor:
+    """Return ``scale · matrix · nodes + share · base``, ``[rows, d]``."""
+    if nodes.device.type != "cpu":
+        return torch.addmm(base, matrix, nodes, beta=share, alpha=scale)
+    values = matrix.values() if scale == 1 else scale * matrix.values()
+    return _weighted_sums(matrix, values, nodes).add_(base, alpha=share)
 
 
 def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
@@ -135,11 +175,11 @@ class _Smoothing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, adjacency: Tensor, nodes: Tensor) -> Tensor:
         ctx.adjacency = adjacency
-        return adjacency @ nodes
+        return multiply(adjacency, nodes)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.adjacency @ gradient
+        return None, multiply(ctx.adjacency, gradient)
 
 
 def smooth(adjacency: Tensor, nodes: Tensor) -> Tensor:
@@ -154,11 +194,11 @@ class _DirectedSmoothing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transpose: Tensor, nodes: Tensor) -> Tensor:
         ctx.transpose = transpose
-        return matrix @ nodes
+        return multiply(matrix, nodes)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transpose @ gradient
+        return None, None, multiply(ctx.transpose, gradient)
 
 
 @dataclass(frozen=True)

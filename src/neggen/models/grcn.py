@@ -18,7 +18,7 @@ from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
-from neggen.models.graph import csr_tensor
+from neggen.models.graph import csr_tensor, multiply
 from neggen.models.mf import MFModule
 from neggen.models.mmgcn import mean_squares
 from neggen.negatives.base import Batch
@@ -82,7 +82,7 @@ class Edges:
     def totals(self, weights: Tensor, to_users: bool) -> Tensor:
         """Return at each edge the sum over all edges of its user, or of its item, ``[edges]``."""
         matrix, ends = self.matrix(weights, to_users), self.users if to_users else self.items
-        sums: Tensor = matrix @ weights.new_ones(matrix.shape[1], 1)  # [users or items, 1]
+        sums = multiply(matrix, weights.new_ones(matrix.shape[1], 1))  # [users or items, 1]
         return sums[ends, 0]
 
 
@@ -97,7 +97,7 @@ class _Dots(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
         users, items = ctx.saved_tensors
         to_users, to_items = (ctx.edges.matrix(gradient, side) for side in (True, False))
-        return None, to_users @ items, to_items @ users
+        return None, multiply(to_users, items), multiply(to_items, users)
 
 
 class _Shares(torch.autograd.Function):
@@ -121,14 +121,14 @@ class _Messages(torch.autograd.Function):
     def forward(ctx: Any, edges: Edges, weights: Tensor, sources: Tensor, to_users: bool) -> Tensor:
         ctx.edges, ctx.to_users = edges, to_users
         ctx.save_for_backward(weights, sources)
-        return edges.matrix(weights, to_users) @ sources
+        return multiply(edges.matrix(weights, to_users), sources)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
         weights, sources = ctx.saved_tensors
         ends = (gradient, sources) if ctx.to_users else (sources, gradient)
         to_sources = ctx.edges.matrix(weights, not ctx.to_users)
-        return None, ctx.edges.dots(*ends), to_sources @ gradient, None
+        return None, ctx.edges.dots(*ends), multiply(to_sources, gradient), None
 
 
 def _dots(edges: Edges, users: Tensor, items: Tensor) -> Tensor:

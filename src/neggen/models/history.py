@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from neggen.models.graph import csr_tensor
+from neggen.models.graph import csr_tensor, multiply
 
 HISTORY_SAMPLE = 8
 """Items of a user's history that stand for all of it in a training step."""
@@ -33,4 +33,4 @@ class History:
 
     def mean(self, items: Tensor) -> Tensor:
         """Average item vectors ``[items, d]`` over each user's history, ``[users, d]``."""
-        return (self._matrix @ items) / self._degrees[:, None]
+        return multiply(self._matrix, items) / self._degrees[:, None]

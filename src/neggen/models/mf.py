@@ -36,6 +36,12 @@ class MFModule(Factors):
             nodes = initial_nodes(interactions, config.dim)
         self.nodes = nn.Parameter(nodes.to(config.device))  # [users + items, d]
 
+    @property
+    def by_row(self) -> bool:
+        """Whether rows can be divided: unless a model adds to the loss, or its sampler chooses."""
+        sampler = self.sampler is None or self.sampler.by_row
+        return sampler and type(self).loss is MFModule.loss
+
     def first(self) -> Tensor:
         """Return what is regularized, the layer-0 embeddings ``[users + items, d]``."""
         return self.nodes
@@ -89,13 +95,14 @@ class MFModule(Factors):
         looked_up = F.embedding(rows if draw.embeddings is None else pairs, table)
         users, positives = looked_up[: len(pairs)].chunk(2)  # each [batch, d]
         if draw.embeddings is None:
-            negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)
+            negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)  # [batch, k, d]
         else:
             negatives = self.ranking_loss.ready(draw.embeddings)  # [batch, k, d], or [k, d]
         loss = compare(self.ranking_loss, users, positives, negatives, draw)
         if draw.penalty is not None:
             loss = loss + draw.penalty
-        squares = F.embedding(rows, first.square().sum(1, keepdim=True)).squeeze(1)
+        regularized = looked_up if table is first and draw.embeddings is None else None
+        squares = _squared_lengths(first, rows, regularized)  # [rows]
         return loss + self.regularization * self.penalty(*torch.split(squares, sizes))
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -107,6 +114,16 @@ class MFModule(Factors):
             negatives: the same of what the sampler drew, ``[rows]``.
         """
         return (users.mean() + positives.mean() + negatives.mean()) / 2
+
+
+def _squared_lengths(table: Tensor, rows: Tensor, looked_up: Tensor | None) -> Tensor:
+    """Return ‖x‖² of some rows of a table, from the rows or the whole table, whichever is less."""
+    if looked_up is None and len(rows) < len(table):
+        # A parameter also gets the gradient of what scores, which is dense: their sum is dense too.
+        looked_up = F.embedding(rows, table, sparse=table.is_leaf)
+    if looked_up is not None:
+        return looked_up.square().sum(1)
+    return F.embedding(rows, table.square().sum(1, keepdim=True)).squeeze(1)
 
 
 class MF(FactorModel):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neggen.config import NegGenConfig
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import Scorer, users_at_once
+from neggen.evaluation.ranking import Scorer
 from neggen.models.balance import with_catalog
 from neggen.models.base import Recommender
 from neggen.models.causal import CausalModule, Effects
@@ -24,6 +24,8 @@ ALIGNED = 512
 """Rows of a batch that L_align looks at, since its cost is quadratic in them."""
 SPREAD_USERS = 4096
 """Users whose scores tell how far scores spread, at most."""
+SPREAD_SCORES = 1 << 24
+"""Their scores, at most: 64 MB."""
 KEPT_SCORES = 1 << 26
 """Base scores kept from one candidate for λ to the next: 64M floats, 256 MB."""
 
@@ -90,7 +92,7 @@ class NegGenModule(Trainable):
             self.base_users = None if factors is None else factors[0].to(device)
         self.history = History(data.train, device)
         self.all_items = torch.arange(data.shape[1], device=device)
-        count = min(data.shape[0], SPREAD_USERS, users_at_once(data.shape[1]))
+        count = min(data.shape[0], SPREAD_USERS, max(1, SPREAD_SCORES // data.shape[1]))
         self.some_users = torch.linspace(0, data.shape[0] - 1, count, device=device).long()
         self.base_spread = _spread(self.base_scores(self.some_users))
 

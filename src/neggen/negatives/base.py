@@ -149,6 +149,8 @@ class Sampler(nn.Module, ABC):
     sees_model: ClassVar[bool] = False
     """Whether what is drawn is known in ``choose`` alone, such as by looking at embeddings, so that
     only a model that ranks by its own embeddings can be trained with it."""
+    ahead: ClassVar[bool] = True
+    """Whether negatives of several batches may be proposed before the first of them is chosen."""
     by_hop: bool = False
     """Whether it looks at them hop by hop."""
     needs_vectors: ClassVar[bool] = False
@@ -184,6 +186,11 @@ class Sampler(nn.Module, ABC):
             dim: the width of the embeddings.
             seed: that of the initial weights.
         """
+
+    @property
+    def by_row(self) -> bool:
+        """Whether what a row gets is settled once it is proposed, whatever the rows around it."""
+        return type(self).choose is Sampler.choose
 
     def unseen(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return items that the users do not have, uniformly, int64 ``[batch, count]``."""

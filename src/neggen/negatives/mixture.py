@@ -74,6 +74,7 @@ class Mixture(Sampler):
     name = "mixture"
     config_class = MixtureConfig
     config: MixtureConfig
+    ahead = False  # what a batch drew is remembered until it is chosen
 
     def __init__(self, config: Any, data: Dataset, device: torch.device | str = "cpu") -> None:
         """See :class:`Sampler`."""

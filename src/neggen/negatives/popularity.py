@@ -82,6 +82,11 @@ class PopularitySampler(Sampler):
         point = point + self._seen[below] - self._seen_before[users]  # in the weight of all items
         return torch.searchsorted(self._ends, point, right=True)
 
+    @property
+    def by_row(self) -> bool:
+        """Always: choosing says no more than how likely what was proposed is."""
+        return True
+
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return what was proposed, and how likely it was: power · log n, up to a constant."""
         log_q = self._log_q[batch.negatives]

@@ -1,0 +1,74 @@
+"""Train RecBole's LightGCN on a given split; run by ``benchmarks/training.py`` in its environment.
+
+Prints one line of JSON an epoch, and writes the best weights' embeddings beside the data.
+"""
+
+import json
+import sys
+import time
+from logging import ERROR, getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.model.general_recommender import LightGCN
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+
+folder, name, epochs, patience, threads, device, batch = sys.argv[1:]
+torch.set_num_threads(int(threads))
+config = Config(
+    model="LightGCN",
+    dataset=name,
+    config_dict={
+        "data_path": folder,
+        "benchmark_filename": ["train", "valid", "test"],
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "n_layers": 2,
+        "embedding_size": 64,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+        "eval_batch_size": int(batch),
+        "metrics": ["Recall"],
+        "topk": [20],
+        "valid_metric": "Recall@20",
+        "eval_args": {"order": "RO", "group_by": "user", "mode": "full"},
+        "use_gpu": device != "cpu",
+        "show_progress": False,
+        "state": "ERROR",
+        "seed": 0,
+        "reproducibility": True,
+    },
+)
+sys.stdout, printed = sys.stderr, sys.stdout
+init_seed(config["seed"], reproducibility=True)
+getLogger().setLevel(ERROR)
+dataset = create_dataset(config)
+train, valid, _ = data_preparation(config, dataset)
+model = LightGCN(config, train.dataset).to(config["device"])
+trainer = Trainer(config, model)
+
+best, best_epoch, kept = -1.0, 0, None
+for epoch in range(1, int(epochs) + 1):
+    started = time.perf_counter()
+    trainer._train_epoch(train, epoch)
+    trained = time.perf_counter()
+    trainer.eval_collector.data_collect(train)
+    figures = trainer.evaluate(valid, load_best_model=False)
+    evaluated = time.perf_counter()
+    recall = float(figures["recall@20"])
+    if recall > best:
+        best, best_epoch = recall, epoch
+        with torch.no_grad():
+            kept = [each.cpu().numpy() for each in model.forward()]
+    line = {"epoch": epoch, "train": trained - started, "evaluate": evaluated - trained}
+    printed.write(json.dumps({**line, "recall": recall}) + "\n")
+    printed.flush()
+    if epoch - best_epoch >= int(patience):
+        break
+
+for field, table in (("user_id", kept[0]), ("item_id", kept[1])):
+    tokens = dataset.field2id_token[field].astype(str)
+    np.savez(Path(folder) / f"{field}.npz", ids=tokens[1:], vectors=table[1:])
