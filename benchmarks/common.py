@@ -6,23 +6,27 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from neggen import Dataset, NegGenError, Workspace
+from neggen import Dataset, NegGenError, Workspace, make_shop
 from neggen.cli.output import console, counting, fail, generating, say
+from neggen.config import SplitConfig
 from neggen.data.readers import read_source
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
+from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
+from neggen.runs import with_vectors
 
 DataOption = Annotated[
     Path, typer.Option(help="The folder of the data set, or the folder it lies in.")
@@ -74,6 +78,18 @@ def titled_items(folder: Path, count: int) -> tuple[Workspace, Dataset]:
     return workspace, load_dataset(workspace)
 
 
+def described_shop(folder: Path, items: int, users: int) -> tuple[Workspace, Dataset]:
+    """Import the built-in shop without pictures, split it, and write and encode its records."""
+    shop = make_shop(items=items, users=users)
+    made = Dataset.from_frames(shop.interactions, shop.items.drop("image"))
+    workspace = Workspace(folder)
+    save_dataset(workspace, made, source="the built-in shop")
+    data = load_dataset(workspace, SplitConfig())
+    generate(workspace, data, CatalogueBackend(data))
+    encode(workspace, data, read_records(workspace.records_path), TextEncoder())
+    return workspace, with_vectors(workspace, data)
+
+
 @contextmanager
 def program(module: str, *options: object) -> Iterator[str]:
     """Run ``python -m module`` meanwhile; yields its first line, the address of a server."""
@@ -89,6 +105,24 @@ def program(module: str, *options: object) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
+
+
+def environment(folder: Path, requirements: Sequence[str]) -> Path:
+    """Return the Python of a virtual environment with a peer in it, made if it is not there yet.
+
+    It has the torch that runs this, so that both sides have the same kernels.
+    """
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.is_file():
+        with console.status(f"Installing {requirements[0]} in {folder}"):
+            torch = f"torch=={version('torch').partition('+')[0]}"
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", torch, *requirements], check=True
+            )
+        ready.touch()
+    return python
 
 
 def print_last_line(figures: Mapping[str, Any]) -> None:

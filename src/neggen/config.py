@@ -56,8 +56,8 @@ class Config(BaseModel):
 
 
 _INCIDENTAL: Any = {
-    **dict.fromkeys(("device", "checkpoint_seconds"), True),
-    "base": {"device", "checkpoint_seconds"},
+    **dict.fromkeys(("device", "checkpoint_seconds", "keep_checkpoints"), True),
+    "base": {"device", "checkpoint_seconds", "keep_checkpoints"},
 }
 
 
@@ -171,6 +171,8 @@ class TrainConfig(ModelConfig):
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
+    keep_checkpoints: int = Field(1, ge=1)
+    """How many of the newest are kept; with 2, a damaged one does not cost the training."""
 
 
 def _named(value: Any) -> Any:

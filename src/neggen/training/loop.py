@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 from neggen.config import TrainConfig
 from neggen.errors import NegGenError, nearest
-from neggen.evaluation.ranking import Scorer, candidates_of, evaluate_ranking
+from neggen.evaluation.ranking import Scorer, candidates_of
 from neggen.negatives.base import Batch, Sampler
-from neggen.training.checkpoint import load_tensors, save_tensors
+from neggen.training import distributed
+from neggen.training.checkpoints import kept_checkpoints, load_checkpoint, save_checkpoint
 from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
 
 
+PROPOSED_AT_ONCE = 1 << 17
+"""Negatives proposed together: a search warms the cache for the next one."""
 STEPS_TO_VALIDATION = 50
 """Steps between two validations, rounded up to whole epochs, unless the settings say otherwise."""
 
@@ -93,9 +96,9 @@ def train(
     optimizer = torch.optim.Adam(
         [p for p in module.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
     )
-    rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
+    rows = np.arange(interactions.shape[0], dtype=np.int32).repeat(np.diff(interactions.indptr))
     users = torch.from_numpy(rows).to(device)  # [interactions]
-    positives = torch.from_numpy(interactions.indices.astype(np.int64)).to(device)
+    positives = torch.from_numpy(interactions.indices.astype(np.int32)).to(device)
 
     steps = math.ceil(len(users) / config.batch_size)
     every = config.evaluate_every or math.ceil(STEPS_TO_VALIDATION / steps)
@@ -104,14 +107,14 @@ def train(
 
     def validate() -> dict[str, float]:
         def measure(scorer: Scorer) -> dict[str, float]:
-            figures = evaluate_ranking(
+            figures = distributed.ranking_figures(
                 scorer,
                 interactions,
                 valid,
                 ks=VALIDATION_KS,
                 candidates=candidates,
                 device=device,
-            ).metrics
+            )
             if config.metric not in figures:
                 hint = nearest(config.metric, figures)
                 raise NegGenError(f"There is no validation metric '{config.metric}'.{hint}")
@@ -120,26 +123,31 @@ def train(
         with torch.no_grad():
             return module.validate(measure)
 
+    distributed.start_alike(module.state_dict().values())
     state = TrainState()
-    if checkpoint is not None and checkpoint.is_file():
+    found = checkpoint is not None and bool(kept_checkpoints(checkpoint))
+    if checkpoint is not None and distributed.first_says(found, config.device):
         state, best = _restore(checkpoint, fingerprint, module, optimizer, generator)
     else:
         _judge(EpochLog(0), validate(), state, config, on_epoch)
         best = _copy_state(module)
     saved_at = time.monotonic()
 
+    parameters = list(module.parameters())
     while not state.finished:
         started = time.monotonic()
         module.begin_epoch(state.epoch + 1, generator)
         order = torch.randperm(len(users), generator=generator, device=device)
         total = torch.zeros((), device=device)
-        for index in torch.split(order, config.batch_size):
-            batch = _batch(module.sampler, users[index], positives[index], generator)
-            loss = module.loss(batch, generator)
+        for whole in _batches(module.sampler, users, positives, order, config, generator):
+            batch, weight = distributed.share(whole, module.by_row)
+            loss = weight * module.loss(batch, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            distributed.add_up(parameter.grad for parameter in parameters)
             optimizer.step()
-            total += loss.detach() * len(index)
+            total += loss.detach() * len(whole.users)
+        distributed.add_up([total])
         state.epoch += 1
         mean_loss = float(total) / len(users)
         if not math.isfinite(mean_loss):
@@ -151,20 +159,42 @@ def train(
         if _judge(log, validate() if due else None, state, config, on_epoch):
             best = _copy_state(module)
         save = time.monotonic() - saved_at >= config.checkpoint_seconds or state.finished
-        if checkpoint is not None and save:
-            _save(checkpoint, fingerprint, module, optimizer, generator, state, best)
+        if checkpoint is not None and save and distributed.writes():
+            tensors, meta = _packed(fingerprint, module, optimizer, generator, state, best)
+            save_checkpoint(checkpoint, tensors, meta, config.keep_checkpoints)
             saved_at = time.monotonic()
 
     module.load_state_dict(best)
     return state
 
 
-def _batch(
-    sampler: Sampler | None, users: Tensor, positives: Tensor, generator: torch.Generator
-) -> Batch:
-    if sampler is None:
-        return Batch(users, positives, users.new_empty(len(users), 0))
-    return Batch(users, positives, sampler.propose(users, positives, generator))
+def _batches(
+    sampler: Sampler | None,
+    users: Tensor,
+    positives: Tensor,
+    order: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch; negatives are proposed for several of them at once.
+
+    Args:
+        sampler: what proposes; without it, batches have no negatives.
+        users: of the interactions, int32 ``[interactions]``.
+        positives: the items, likewise.
+        order: numbers of interactions as they are taken, int64 ``[interactions]``.
+        config: says how large a batch is.
+        generator: what the sampler draws from.
+    """
+    size, ahead = config.batch_size, 1
+    if sampler is not None and sampler.ahead:
+        ahead = max(1, PROPOSED_AT_ONCE // (size * max(1, sampler.config.proposed)))
+    for part in torch.split(order, ahead * size):
+        some, theirs = users[part].long(), positives[part].long()
+        proposed = some.new_empty(len(some), 0)
+        if sampler is not None:
+            proposed = sampler.propose(some, theirs, generator)  # [ahead · batch, candidates]
+        yield from map(Batch, *(torch.split(each, size) for each in (some, theirs, proposed)))
 
 
 def _judge(
@@ -192,21 +222,20 @@ def _copy_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _save(
-    path: Path,
+def _packed(
     fingerprint: str,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     state: TrainState,
     best: dict[str, Tensor],
-) -> None:
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for position, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{position}/{name}": tensor for name, tensor in slots.items()}
     tensors["generator"] = generator.get_state()
-    save_tensors(path, tensors, {"fingerprint": fingerprint, "state": asdict(state)})
+    return tensors, {"fingerprint": fingerprint, "state": asdict(state)}
 
 
 def _restore(
@@ -216,7 +245,7 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> tuple[TrainState, dict[str, Tensor]]:
-    tensors, meta = load_tensors(path)
+    tensors, meta = load_checkpoint(path)
     if meta.get("fingerprint") != fingerprint:
         raise NegGenError(
             f"{path} belongs to a run on other data or with other settings; "

@@ -31,6 +31,14 @@ class Trainable(nn.Module, ABC):
         if self.sampler is not None:
             self.sampler.begin_epoch(epoch)
 
+    @property
+    def by_row(self) -> bool:
+        """Whether the loss is a mean over rows that do not see each other, nothing drawn for any.
+
+        Several processes then divide the rows of a batch; otherwise each computes all of them.
+        """
+        return False
+
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch, a scalar; draw only from ``generator``."""
