@@ -13,10 +13,11 @@ from scipy.sparse import csr_matrix
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.evaluation import ranking
-from neggen.models.base import FitContext, pack_csr, unpack_csr
+from neggen.models.base import FitContext
 from neggen.models.ease import EASE
 from neggen.models.lightgcn import LightGCN
 from neggen.models.popularity import Popularity
+from neggen.models.tensors import pack_csr, unpack_csr
 from neggen.testing import checkerboard
 
 

@@ -42,11 +42,15 @@ class ContentContract(RecommenderContract):
 
 
 class TestContentKNN(ContentContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return ContentKNN(content="both")
 
 
 class TestContentEASE(ContentContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return ContentEASE(regularization=10.0)
 

@@ -16,12 +16,15 @@ from neggen.testing import RecommenderContract
 
 class TestPopularity(RecommenderContract):
     learns = False
+    by_history = True
 
     def model(self) -> Recommender:
         return Popularity()
 
 
 class TestEASE(RecommenderContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return EASE(regularization=10.0)
 

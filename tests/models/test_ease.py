@@ -12,7 +12,9 @@ import torch
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models import ease
+from neggen.models.content_ease import ContentEASE
 from neggen.models.ease import EASE, free_memory
+from neggen.models.linear_neggen import LinearNegGen
 from neggen.testing import checkerboard
 
 
@@ -66,14 +68,15 @@ def test_item_factors_are_the_leading_ones(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.abs(right[0] @ factors[:, 0].numpy()) > 0.98 * np.sqrt(sigma[0])
 
 
-def test_refuses_a_catalog_it_cannot_invert() -> None:
+@pytest.mark.parametrize("cls", [EASE, ContentEASE, LinearNegGen])
+def test_refuses_a_catalog_it_cannot_invert(cls: type[EASE]) -> None:
     items = 1_000_000
     log = pl.DataFrame({"user_id": ["a", "a", "b", "b", "b"], "item_id": [0, 1, 0, 1, 2]})
     data = Dataset.from_frames(log, pl.DataFrame({"item_id": pl.int_range(items, eager=True)}))
     with pytest.raises(
         NegGenError, match=r"1,000,000 items need 12,000\.0 GB, and .* are free here"
     ):
-        EASE().fit(data.replace(parts=np.zeros(5, dtype=np.uint8)))
+        cls().fit(data.replace(parts=np.zeros(5, dtype=np.uint8)))
 
 
 def test_free_memory_is_that_of_the_machine() -> None:

@@ -112,6 +112,26 @@ def one(data: Dataset, item: str, **changes: np.ndarray) -> object:
     return few
 
 
+def test_a_history_explains_as_its_user_does(
+    model: NegGen, data: Dataset, encoder: TextEncoder
+) -> None:
+    items = data.item_ids[:4].to_list()
+    histories = {
+        f"person {user}": data.item_ids[data.train[user].indices].to_list() for user in (5, 2)
+    }
+    pairs = [name for name in histories for _ in items], items * 2
+    found = explain(model, data, *pairs, encoder, histories)
+    users = [data.user_ids[user] for user in (5, 2) for _ in items]
+    expected = explain(model, data, users, pairs[1], encoder)
+    assert found["user_id"].unique(maintain_order=True).to_list() == list(histories)
+    same = ["item_id", "modality", "slot", "value"]
+    assert found.select(same).equals(expected.select(same))
+    for column in ("contribution", "score", "causal", "base"):
+        assert np.allclose(found[column], expected[column], atol=1e-5)
+    with pytest.raises(NegGenError, match="no user 'person 1'"):
+        explain(model, data, ["person 1"], items[:1], encoder, histories)
+
+
 def test_what_decides_contributes_most(explained: pl.DataFrame) -> None:
     check_material_decides(explained)
 

@@ -13,6 +13,8 @@ from neggen.testing import RecommenderContract, checkerboard
 
 
 class TestItemKNN(RecommenderContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return ItemKNN(neighbors=15, shrink=1)
 
@@ -40,7 +42,7 @@ def by_hand(train: np.ndarray, k: int, shrink: float, normalize: bool) -> np.nda
 def test_scores_are_the_sums_of_similarities_to_the_nearest(
     monkeypatch: pytest.MonkeyPatch, k: int, shrink: float, normalize: bool
 ) -> None:
-    monkeypatch.setattr(item_knn, "ITEMS_AT_ONCE", 7)  # so that there are several chunks
+    monkeypatch.setattr(item_knn, "PAIRS_AT_ONCE", 100)  # so that there are several chunks
     data = checkerboard()
     data = data.replace(parts=np.where(data.items == 5, 2, data.parts))  # item 5 has no training
     model = ItemKNN(neighbors=k, shrink=shrink, normalize=normalize).fit(data)

@@ -17,6 +17,8 @@ from neggen.testing import RecommenderContract, checkerboard
 
 
 class TestLinearNegGen(RecommenderContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return LinearNegGen(regularization=10.0)
 

@@ -62,6 +62,7 @@ def module_of(
     base = LightGCN(dim=base_dim)
     base.user_embeddings = torch.randn(data.shape[0], base_dim, generator=generator)
     base.item_embeddings = torch.randn(data.shape[1], base_dim, generator=generator)
+    base.fold_in = torch.zeros(base_dim + 1, base_dim)
     module = NegGenModule(data, base, config)
     for weights in (module.causal.attention.out_proj.weight, module.causal.effect.weight):
         weights.data += 0.3 * torch.randn(weights.shape, generator=generator)

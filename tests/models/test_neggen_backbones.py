@@ -50,6 +50,8 @@ def with_text(data: Dataset) -> Dataset:
 
 
 class TestNegGenOnEASE(RecommenderContract):
+    by_history = True
+
     def model(self) -> Recommender:
         return on("ease")
 
@@ -77,6 +79,11 @@ def test_starts_exactly_at_its_base_and_is_saved_with_it(backbone: str, tmp_path
     assert loaded.backbone.score(users).equals(alone.score(users))
     assert loaded.recommend(users, 5).equals(model.recommend(users, 5))
     assert loaded.counterfactuals.equal(model.counterfactuals)
+    everybody = torch.arange(len(users))
+    assert torch.allclose(loaded.tastes_by(data.train), model.tastes(everybody), atol=1e-6)
+    base = alone.score_histories(data.train)
+    causal = model.tastes(everybody) @ model.effects.T
+    assert torch.allclose(loaded.score_histories(data.train), base + causal, atol=1e-5)
     assert (loaded.factors() is None) == (alone.factors() is None)
     if (factors := loaded.factors()) is not None:
         scores = factors[0] @ factors[1].T
@@ -106,6 +113,9 @@ def test_published_scores_are_those_of_the_formula() -> None:
     users = base.user_embeddings
     expected = users @ base.item_embeddings.T + 0.4 * users @ model.effects.T
     assert torch.allclose(model.score_index(torch.arange(len(users))), expected, atol=1e-5)
+    users = base.embed_histories(data.train)
+    expected = users @ base.item_embeddings.T + 0.4 * users @ model.effects.T
+    assert torch.allclose(model.score_histories(data.train), expected, atol=1e-5)
     other = on("lightgcn", score="embedding")
     other.base = LightGCN(dim=8, epochs=1).fit(data)
     with pytest.raises(NegGenError, match="dim = 16, but those of lightgcn are 8 wide"):

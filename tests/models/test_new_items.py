@@ -148,6 +148,18 @@ def test_items_that_came_later(
     expected = dict(zip(later.item_ids, scores[0].tolist(), strict=True))
     assert {i: s for _, _, i, s in best.iter_rows()} == pytest.approx(expected, abs=1e-5)
     assert best["score"].is_sorted(descending=True)
+    histories = {"x": known.item_ids[known.train[int(index[0])].indices].to_list()}
+    later = later.replace(vectors=vectors)
+    by_history = model.recommend_new_items(later, histories, k=500)
+    assert by_history["item_id"].equals(best["item_id"])
+    assert np.allclose(by_history["score"], best["score"], atol=1e-5)
+    few, out = best["item_id"][3:9].to_list(), best["item_id"][4:5].to_list()
+    told = model.recommend_new_items(later, [users[3]], candidates=few, exclude=out)
+    assert told["item_id"].to_list() == [few[0], *few[2:]]
+    wide = model.recommend_new_items(later, [users[3]], k=5, diversity=1)
+    assert wide["item_id"][0] == best["item_id"][0]
+    assert wide["item_id"].n_unique() == 5
+    assert not wide["item_id"].equals(best["item_id"][:5])
     assert set(model.recommend_new_items(later.replace(vectors=vectors))["user_id"]) == set(
         known.user_ids
     )
@@ -169,6 +181,8 @@ def test_new_items_are_refused_in_a_sentence(
         model.recommend_new_items(later.item_table, ["nobody"])
     with pytest.raises(NegGenError, match="k = 0"):
         model.recommend_new_items(later.item_table, k=0)
+    with pytest.raises(NegGenError, match="The history of 'x' is empty"):
+        model.recommend_new_items(later.item_table, {"x": []})
     vectors = encode_records(later, shop.records, WORDS)
     masked = dataclasses.replace(vectors, mask=np.zeros_like(vectors.mask))
     with pytest.raises(NegGenError, match=r"None of the new items is described"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,39 +16,22 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import ModelConfig
-from neggen.data.dataset import Dataset, index_of
+from neggen.data.dataset import Dataset
+from neggen.data.indexing import index_of
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import users_at_once
+from neggen.models.device import check_device
+from neggen.models.fit_context import FitContext as FitContext
+from neggen.models.fit_context import OnPhaseEpoch as OnPhaseEpoch
+from neggen.models.parameters import Parameters
+from neggen.models.ranking import recommend
+from neggen.models.similar import similar_items
+from neggen.models.tensors import pack_csr, unpack_csr
 from neggen.training.checkpoint import load_tensors, save_tensors
-from neggen.training.loop import EpochLog, OnEpoch
+from neggen.training.loop import EpochLog
 from neggen.workspace import read_toml, write_toml
 
-OnPhaseEpoch = Callable[[str, EpochLog], None]
-"""Called with the name of a phase of training and the log of one of its epochs."""
 
-
-@dataclass
-class FitContext:
-    """Where a fit keeps its checkpoints and whom it tells about progress.
-
-    Attributes:
-        checkpoint_dir: folder for checkpoints; None keeps nothing and cannot resume.
-        on_epoch: called after every epoch with the phase's name and its log.
-    """
-
-    checkpoint_dir: Path | None = None
-    on_epoch: OnPhaseEpoch | None = None
-
-    def checkpoint(self, phase: str) -> Path | None:
-        """The checkpoint file of a phase of training."""
-        return self.checkpoint_dir / f"{phase}.safetensors" if self.checkpoint_dir else None
-
-    def reporter(self, phase: str) -> OnEpoch | None:
-        """The callback for the epochs of a phase."""
-        return None if self.on_epoch is None else partial(self.on_epoch, phase)
-
-
-class Recommender(ABC):
+class Recommender(Parameters, ABC):
     """Base class of all recommenders.
 
     A model is one file with one subclass: it names its configuration class, learns in ``_fit``,
@@ -62,7 +44,6 @@ class Recommender(ABC):
     """Whether it learns from encoded descriptions and negatives."""
     takes_features: ClassVar[bool] = False
     """Whether features or graphs of like items that came with the data do in place of those."""
-
     draws: ClassVar[bool] = True
     """Whether its seed decides anything."""
 
@@ -74,7 +55,7 @@ class Recommender(ABC):
         """
         base = config if config is not None else self.config_class()
         self.config = base.updated(**settings) if settings else base
-        _check_device(self.config.device)
+        check_device(self.config.device)
         self.user_ids: pl.Series | None = None
         self.item_ids: pl.Series | None = None
         self.history: dict[str, list[EpochLog]] = {}
@@ -103,6 +84,7 @@ class Recommender(ABC):
         self.history = {}
         self._seen = data.everything
         self.__dict__.pop("_user_index", None)
+        self.__dict__.pop("_item_index", None)
         self._fit(data, context or FitContext())
         return self
 
@@ -137,36 +119,100 @@ class Recommender(ABC):
         """
         raise NegGenError(f"A {self.name} model has no vectors of items.")
 
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return what tells which items are alike, int64 ``[batch]`` to float ``[batch, width]``.
+
+        Raises:
+            NegGenError: If the model has no vectors of items.
+        """
+        raise NegGenError(f"A {self.name} model has no vectors of items to tell which are alike.")
+
+    def score_histories(self, histories: csr_matrix) -> Tensor:
+        """Score all items for people by what they used, whether the model knows them or not.
+
+        Args:
+            histories: 0/1 float32 CSR ``[batch, items]``.
+
+        Returns:
+            float32 ``[batch, items]``. Without any history, the scores are the numbers of users of
+            the items.
+
+        Raises:
+            NegGenError: If the model can score known users only.
+        """
+        with torch.no_grad():
+            scores = self._score_histories(histories)
+        nothing = torch.from_numpy(np.diff(histories.indptr) == 0).to(scores.device)  # [batch]
+        users = np.bincount(self._seen.indices, minlength=histories.shape[1])  # [items]
+        popular = torch.from_numpy(users).to(scores)
+        return torch.where(nothing[:, None], popular, scores)
+
     def recommend(
-        self, users: Sequence[str], k: int = 20, *, exclude_seen: bool = True
+        self,
+        users: Sequence[str] | Mapping[str, Sequence[str]],
+        k: int = 20,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        diversity: float = 0.0,
     ) -> pl.DataFrame:
         """Return the best items for some users, best first.
 
         Args:
-            users: external user ids.
-            k: how many items each; fewer where a user has seen almost everything.
+            users: external ids of known users; or, for people the model does not know, a name for
+                each and the external ids of the items they used. Who used nothing gets what most
+                users have used, and the numbers of these users as scores.
+            k: how many items each; fewer where there are not as many.
             exclude_seen: leave out what the user is known to have used, in any part of the data.
+            candidates: external ids; only these items are ranked.
+            exclude: external ids; these items are left out.
+            diversity: from 0, the best scores, to 1, items as unlike as possible; see
+                :func:`neggen.models.diversity.spread`. Scores stay what they are, and no longer
+                fall from rank to rank.
 
         Returns:
             A frame with ``user_id``, ``rank`` (from 1), ``item_id`` and ``score``.
 
         Raises:
-            NegGenError: If a user is unknown or ``k`` is under 1.
+            NegGenError: If a user or item is unknown, ``k`` or ``diversity`` out of range, or the
+                model cannot do what is asked.
         """
-        if k < 1:
-            raise NegGenError(f"k = {k} is not allowed: ask for at least one item.")
-        items = self._fitted_items()
-        index = self._users(users)
-        size = users_at_once(len(items))
-        frames = []
-        for start in range(0, max(1, len(index)), size):
-            chunk = index[start : start + size]
-            scores = self.score_index(torch.from_numpy(chunk)).float()  # [chunk, items]
-            if exclude_seen:
-                # Not in place: a model may hand out its own tensor.
-                scores = scores.index_put(self._seen_by(chunk), scores.new_tensor(-torch.inf))
-            frames.append(best_items(self.user_ids[chunk], items, scores, k))  # type: ignore[index]
-        return pl.concat(frames).filter(pl.col("score").is_finite())
+        return recommend(
+            self,
+            users,
+            k,
+            exclude_seen=exclude_seen,
+            candidates=candidates,
+            exclude=exclude,
+            diversity=diversity,
+        )
+
+    def similar_items(
+        self,
+        items: Sequence[str],
+        k: int = 20,
+        *,
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Return the items most like some items by the cosine of :meth:`item_vectors`, best first.
+
+        Args:
+            items: external ids.
+            k: how many each; fewer where there are not as many. An item that the model knows
+                nothing of has none, and is like none.
+            candidates: external ids; only these items are ranked.
+            exclude: external ids; these items are left out, as is the item itself.
+
+        Returns:
+            A frame with ``item_id``, ``rank`` (from 1), ``similar_item_id`` and ``score``.
+
+        Raises:
+            NegGenError: If an item is unknown, ``k`` is under 1, or the model has no vectors of
+                items.
+        """
+        return similar_items(self, items, k, candidates=candidates, exclude=exclude)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder: ``config.toml``, ``model.safetensors``, the ids as Parquet.
@@ -216,6 +262,10 @@ class Recommender(ABC):
     def _score(self, users: Tensor) -> Tensor:
         """Score all items for internal users, int64 ``[batch]`` to float ``[batch, items]``."""
 
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        """Score all items by histories, float32 CSR ``[batch, items]`` to ``[batch, items]``."""
+        raise NegGenError(f"A {self.name} model can only recommend to users it was trained on.")
+
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
         """Return everything that scoring needs, by name."""
@@ -231,70 +281,20 @@ class Recommender(ABC):
         assert self.user_ids is not None
         return {user: position for position, user in enumerate(self.user_ids)}
 
+    @cached_property
+    def _item_index(self) -> dict[str, int]:
+        assert self.item_ids is not None
+        return {item: position for position, item in enumerate(self.item_ids)}
+
     def _users(self, users: Sequence[str]) -> NDArray[np.int64]:
         self._fitted_items()
         return index_of(users, self._user_index, "user")
 
-    def _seen_by(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Return (position in ``users``, item) of everything these users have used."""
-        seen = self._seen[users].tocoo()
-        device = self.config.device
-        return (
-            torch.from_numpy(seen.row.astype(np.int64)).to(device),
-            torch.from_numpy(seen.col.astype(np.int64)).to(device),
-        )
+    def _items(self, items: Iterable[str]) -> NDArray[np.int64]:
+        self._fitted_items()
+        return index_of(items, self._item_index, "item")
 
     def _fitted_items(self) -> pl.Series:
         if self.item_ids is None:
             raise NegGenError(f"This {self.name} model is not fitted; call fit(data) first.")
         return self.item_ids
-
-
-def best_items(users: pl.Series, items: pl.Series, scores: Tensor, k: int) -> pl.DataFrame:
-    """Return each user's ``k`` best items as :meth:`Recommender.recommend` does.
-
-    Args:
-        users: external ids, ``[users]``.
-        items: external ids, ``[items]``.
-        scores: float ``[users, items]``.
-        k: how many items each; fewer where there are not as many.
-    """
-    top = scores.topk(min(k, len(items)), dim=1)  # [users, k]
-    best, rank = top.indices.cpu().numpy(), np.arange(1, top.indices.shape[1] + 1)
-    return pl.DataFrame(
-        {
-            "user_id": users[np.repeat(np.arange(len(users)), len(rank))],
-            "rank": np.tile(rank, len(users)),
-            "item_id": items[best.ravel()],
-            "score": top.values.cpu().numpy().ravel(),
-        }
-    )
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise NegGenError(f"The device '{device}' cannot be used here ({reason}).") from None
-
-
-def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:
-    """Return the pattern of a 0/1 CSR matrix as two tensors."""
-    return {
-        f"{name}/indptr": torch.from_numpy(matrix.indptr.astype(np.int64)),
-        f"{name}/indices": torch.from_numpy(matrix.indices.astype(np.int32)),
-    }
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors named ``prefix/…``, without that part of their names."""
-    start = f"{prefix}/"
-    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-
-def unpack_csr(name: str, tensors: Mapping[str, Tensor], columns: int) -> csr_matrix:
-    """Rebuild the 0/1 float32 CSR matrix that :func:`pack_csr` took apart."""
-    indptr, indices = (tensors[f"{name}/{part}"].cpu().numpy() for part in ("indptr", "indices"))
-    ones = np.ones(len(indices), dtype=np.float32)
-    return csr_matrix((ones, indices, indptr), shape=(len(indptr) - 1, columns))

@@ -10,7 +10,7 @@ from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.content import content_of
 from neggen.models.described import described
-from neggen.models.ease import EASE
+from neggen.models.ease import EASE, check_memory
 
 
 class ContentEASE(EASE):
@@ -31,6 +31,7 @@ class ContentEASE(EASE):
     needs_vectors = True
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
+        check_memory(data.shape[1], self.config.device)  # before hours of describing
         data, _ = described(data, seed=self.config.seed, device=self.config.device)
         super()._fit(data, context)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import ContentConfig
 from neggen.data.dataset import Dataset
-from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+from neggen.models.base import FitContext, Recommender
 from neggen.models.content import content_of
 from neggen.models.described import described
 from neggen.models.history import History
+from neggen.models.tensors import pack_csr, unpack_csr
 
 
 class ContentKNNConfig(ContentConfig):
@@ -42,9 +44,15 @@ class ContentKNN(Recommender):
         self.content = content.to(self.config.device)
         self.train = data.train
 
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return x of some items, ``[batch, width]``."""
+        return self.content[items]
+
     def _score(self, users: Tensor) -> Tensor:
-        rows = self.train[users.cpu().numpy()]  # [batch, items]
-        profiles = History(rows, self.config.device).mean(self.content)  # [batch, width]
+        return self._score_histories(self.train[users.cpu().numpy()])
+
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        profiles = History(histories, self.config.device).mean(self.content)  # [batch, width]
         return profiles @ self.content.T  # [batch, items]
 
     def _tensors(self) -> dict[str, Tensor]:

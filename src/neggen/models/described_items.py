@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.data.vectors import ItemVectors
@@ -43,6 +44,10 @@ class Described(Recommender):
     def tastes(self, users: Tensor) -> Tensor:
         """Return what internal users look for, int64 ``[batch]`` to float ``[batch, d]``."""
 
+    @abstractmethod
+    def tastes_by(self, histories: csr_matrix) -> Tensor:
+        """Return what people look for by what they used, 0/1 CSR ``[batch, items]``, likewise."""
+
     def known(self, vectors: ItemVectors) -> ItemVectors:
         """Give vectors the modality of the items' own texts if the model knows it."""
         missing = CATALOG in self.balance.modalities and CATALOG not in vectors.modalities
@@ -51,9 +56,12 @@ class Described(Recommender):
     def recommend_new_items(
         self,
         items: Any,
-        users: Sequence[str] | None = None,
+        users: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         k: int = 20,
         *,
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        diversity: float = 0.0,
         records: pl.DataFrame | None = None,
         encoder: TextEncoder | None = None,
     ) -> pl.DataFrame:
@@ -64,8 +72,11 @@ class Described(Recommender):
 
         Args:
             items: a table with the columns of the training catalogue, or a data set with vectors.
-            users: external user ids; everybody by default.
+            users: external user ids, or histories of known items by name; everybody by default.
             k: how many items each, at most.
+            candidates: ids of new items; only these are ranked.
+            exclude: ids of new items; these are left out.
+            diversity: from 0 to 1, as for :meth:`recommend`; alike is what has like effects.
             records: descriptions and negatives of these items, as ``neggen generate`` writes them.
                 Without them a model that knows the items' own texts goes by these alone.
             encoder: the one that encoded the training catalogue; the built-in one by default.
@@ -74,9 +85,20 @@ class Described(Recommender):
             A frame with ``user_id``, ``rank`` (from 1), ``item_id`` and ``score``.
 
         Raises:
-            NegGenError: If a user is unknown, ``k`` is under 1, no item is new or described in a
-                way the model knows, or the model learned nothing from descriptions.
+            NegGenError: If a user or an item is unknown, a history is empty, ``k`` or ``diversity``
+                is out of range, no item is new or described in a way the model knows, or the model
+                learned nothing from descriptions.
         """
         from neggen.models.new_items import recommend_new_items
 
-        return recommend_new_items(self, items, users, k, records=records, encoder=encoder)
+        return recommend_new_items(
+            self,
+            items,
+            users,
+            k,
+            candidates=candidates,
+            exclude=exclude,
+            diversity=diversity,
+            records=records,
+            encoder=encoder,
+        )

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import EASEConfig
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
-from neggen.models.graph import csr_tensor
+from neggen.models.base import FitContext, Recommender
+from neggen.models.graph import csr_tensor, multiply
+from neggen.models.tensors import pack_csr, unpack_csr
 from neggen.training.trainable import seeded
 
 FACTORS = 64
@@ -34,7 +36,7 @@ class EASE(Recommender):
     config: EASEConfig
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
-        _check_memory(data.shape[1], self.config.device)
+        check_memory(data.shape[1], self.config.device)
         gram = self._gram(data).to(self.config.device)
         gram.diagonal().add_(self.config.regularization)
         precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
@@ -47,12 +49,15 @@ class EASE(Recommender):
         """Return how much items go together, ``[items, items]``."""
         return torch.from_numpy((data.train.T @ data.train).toarray())
 
-    def _score(self, users: Tensor) -> Tensor:
-        return self._used(users) @ self.weights
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return the columns of B: what predicts an item, ``[batch, items]``."""
+        return self.weights[:, items].T
 
-    def _used(self, users: Tensor) -> Tensor:
-        """Return the training rows of users, sparse CSR ``[batch, items]``."""
-        return csr_tensor(self.train[users.cpu().numpy()], self.weights.device)
+    def _score(self, users: Tensor) -> Tensor:
+        return self._score_histories(self.train[users.cpu().numpy()])
+
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        return multiply(csr_tensor(histories, self.weights.device), self.weights)
 
     def item_factors(self) -> Tensor:
         """Return V√Σ of the leading singular directions of B ≈ UΣVᵀ, ``[items, at most 64]``.
@@ -73,7 +78,7 @@ class EASE(Recommender):
         self.train = unpack_csr("train", tensors, len(self.weights))
 
 
-def _check_memory(items: int, device: str) -> None:
+def check_memory(items: int, device: str) -> None:
     """Refuse what would not fit, before hours are spent.
 
     Raises:

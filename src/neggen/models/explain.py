@@ -11,7 +11,7 @@ The effects do not depend on the user, so each text is encoded once, whoever is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from neggen.generation.records import Record
 from neggen.generation.subsets import one_slot_negatives
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
+from neggen.models.ranking import history_matrix
 
 SLOT = {
     "item_id": pl.String(),
@@ -57,6 +58,7 @@ def explain(
     users: Sequence[str],
     items: Sequence[str],
     encoder: TextEncoder,
+    histories: Mapping[str, Sequence[str]] | None = None,
 ) -> pl.DataFrame:
     """Say which key attributes carry the scores of pairs of a user and an item.
 
@@ -69,6 +71,7 @@ def explain(
         users: external ids, one a pair.
         items: external ids, one a pair, such as those of ``model.recommend``.
         encoder: the one that encoded ``data.vectors``.
+        histories: what people used, by name; ``users`` are then such names.
 
     Returns:
         One row a pair and slot, pairs as given and then the largest contribution first:
@@ -94,25 +97,30 @@ def explain(
         )
     if len(users) == 0:
         raise NegGenError("There is no pair of a user and an item to explain.")
-    people, user_rows = np.unique(_positions(users, data.user_ids, "user"), return_inverse=True)
+    used = None if histories is None else history_matrix(model, histories)
+    names = data.user_ids if histories is None else pl.Series(list(histories), dtype=pl.String)
+    people, user_rows = np.unique(_positions(users, names, "user"), return_inverse=True)
     things, item_rows = np.unique(_positions(items, data.item_ids, "item"), return_inverse=True)
     found = _intervene(described, data, vectors, things, encoder)
 
     with torch.no_grad():
         index = torch.from_numpy(people)
-        tastes = described.tastes(index)  # [people, d]
+        if used is None:
+            tastes, scores = described.tastes(index), model.score_index(index)
+        else:
+            tastes, scores = (f(used[people]) for f in (described.tastes_by, model.score_histories))
         whole = described.effects_of(_rows(vectors, things))  # [things, d]
         lost = whole - described.effects_of(_exchanged(_rows(vectors, things)))
         per_thing = {"causal": tastes @ whole.T, "together": tastes @ lost.T}  # [people, things]
         per_slot = (tastes @ found.effects.T).cpu().numpy()  # [people, slots]
-        scores = model.score_index(index).cpu().numpy()[:, things]  # [people, things]
+        listed = scores.cpu().numpy()[:, things]  # [people, things]
     pairs = pl.DataFrame(
         {
             "pair": np.arange(len(users)),
-            "user_id": data.user_ids[people[user_rows]],
+            "user_id": names[people[user_rows]],
             "person": user_rows,
             "item": things[item_rows],
-            "score": scores[user_rows, item_rows],
+            "score": listed[user_rows, item_rows],
             **{n: each.cpu().numpy()[user_rows, item_rows] for n, each in per_thing.items()},
         }
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import ModelConfig, RankingConfig, SampledConfig, TrainConfig
@@ -13,10 +14,13 @@ from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender
 from neggen.models.described import described
+from neggen.models.fold_in import embed, fit_fold_in
 from neggen.negatives import sampler_config
 from neggen.training.loop import train
 from neggen.training.ranking_losses import ranking_loss
 from neggen.training.trainable import Factors, Trainable
+
+LEARNED = ("user_embeddings", "item_embeddings", "fold_in")
 
 
 class GradientModel(Recommender):
@@ -105,6 +109,7 @@ class FactorModel(GradientModel):
 
     user_embeddings: Tensor  # [users, d]
     item_embeddings: Tensor  # [items, d]
+    fold_in: Tensor  # [d + 1, d], see `neggen.models.fold_in`
 
     def _learn(
         self, module: Factors, data: Dataset, context: FitContext, depends_on: str = ""
@@ -115,6 +120,7 @@ class FactorModel(GradientModel):
             users, items = module.embeddings()
         # Detached, since a slice of a parameter wants gradients whatever the context.
         self.user_embeddings, self.item_embeddings = users.detach(), items.detach()
+        self.fold_in = fit_fold_in(data.train, self.user_embeddings, self.item_embeddings)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return the user and the item embeddings."""
@@ -124,12 +130,23 @@ class FactorModel(GradientModel):
         """Return the item embeddings."""
         return self.item_embeddings
 
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return the embeddings of some items, ``[batch, d]``."""
+        return self.item_embeddings[items]
+
+    def embed_histories(self, histories: csr_matrix) -> Tensor:
+        """Return embeddings of people by what they used, ``[batch, items]`` to ``[batch, d]``."""
+        return embed(histories, self.item_embeddings, self.fold_in)
+
     def _score(self, users: Tensor) -> Tensor:
         return self.user_embeddings[users] @ self.item_embeddings.T  # [batch, items]
 
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        return self.embed_histories(histories) @ self.item_embeddings.T  # [batch, items]
+
     def _tensors(self) -> dict[str, Tensor]:
-        return {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
+        return {name: getattr(self, name) for name in LEARNED}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.user_embeddings = tensors["user_embeddings"]
-        self.item_embeddings = tensors["item_embeddings"]
+        for name in LEARNED:
+            setattr(self, name, tensors[name])

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from neggen.config import ModelConfig
 from neggen.data.dataset import Dataset
-from neggen.models.base import FitContext, Recommender, pack_csr, unpack_csr
+from neggen.models.base import FitContext, Recommender
+from neggen.models.tensors import pack_csr, unpack_csr
 
 
 class ItemKNNConfig(ModelConfig):
@@ -26,8 +27,9 @@ class ItemKNNConfig(ModelConfig):
     """Whether similarity is a cosine; if not, it is how many users two items share."""
 
 
-ITEMS_AT_ONCE = 1024
-"""Rows of the items × items matrix of similarities that are held at once."""
+PAIRS_AT_ONCE = 1 << 24
+"""Entries of the items × items matrix of similarities that are held at once, unless one row has
+more."""
 
 
 class ItemKNN(Recommender):
@@ -48,15 +50,24 @@ class ItemKNN(Recommender):
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
         by_item = data.train.T.tocsr()  # [items, users]
-        chunks = [
-            self._nearest(by_item, start) for start in range(0, by_item.shape[0], ITEMS_AT_ONCE)
-        ]
-        self.similarity = vstack(chunks)  # CSR [items, items], N_k(j) in row j
+        items = by_item.shape[0]
+        # What the users of an item have used, repeats included: row j has no more entries.
+        most = np.minimum(by_item @ np.diff(data.train.indptr).astype(np.float64), items)
+        upto = np.cumsum(most)  # [items]
+        chunks, start = [], 0
+        while start < items:
+            before = upto[start - 1] if start else 0.0
+            end = max(start + 1, int(np.searchsorted(upto, before + PAIRS_AT_ONCE, side="right")))
+            chunks.append(self._nearest(by_item, data.train, start, end))
+            start = end
+        self.similarity = vstack(chunks, format="csr")  # [items, items], N_k(j) in row j
         self.train = data.train
 
-    def _nearest(self, by_item: csr_matrix, start: int) -> csr_matrix:
+    def _nearest(
+        self, by_item: csr_matrix, by_user: csr_matrix, start: int, end: int
+    ) -> csr_matrix:
         """Return s_ij of some items j and their k most similar i, CSR ``[chunk, items]``."""
-        together = (by_item[start : start + ITEMS_AT_ONCE] @ by_item.T).tocoo()
+        together = (by_item[start:end] @ by_user).tocoo()
         other = together.row + start != together.col  # nobody is their own neighbor
         row, column, values = together.row[other], together.col[other], together.data[other]
         if self.config.normalize:
@@ -69,8 +80,16 @@ class ItemKNN(Recommender):
         found = (values[kept].astype(np.float32), (row[kept], column[kept]))
         return csr_matrix(found, shape=together.shape)
 
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return the rows of s: what an item speaks for, ``[batch, items]``."""
+        rows = self.similarity[items.cpu().numpy()].toarray()
+        return torch.from_numpy(rows).to(self.config.device)
+
     def _score(self, users: Tensor) -> Tensor:
-        scores = self.train[users.cpu().numpy()] @ self.similarity  # sparse [batch, items]
+        return self._score_histories(self.train[users.cpu().numpy()])
+
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        scores = histories @ self.similarity  # sparse [batch, items]
         return torch.from_numpy(scores.toarray()).to(self.config.device)
 
     def _tensors(self) -> dict[str, Tensor]:

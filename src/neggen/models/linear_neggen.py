@@ -15,10 +15,12 @@ from neggen.config import LinearNegGenConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.models.balance import Balance, with_catalog
-from neggen.models.base import FitContext, under
+from neggen.models.base import FitContext
 from neggen.models.described import described
 from neggen.models.described_items import Described
-from neggen.models.ease import EASE
+from neggen.models.ease import EASE, check_memory
+from neggen.models.graph import csr_tensor, multiply
+from neggen.models.tensors import under
 
 
 class LinearNegGen(EASE, Described):
@@ -58,10 +60,18 @@ class LinearNegGen(EASE, Described):
 
     def tastes(self, users: Tensor) -> Tensor:
         """Return t_u of internal users, int64 ``[batch]`` to ``[batch, width]``."""
-        tastes: Tensor = self._used(users) @ self.content_map
-        return tastes
+        return self.tastes_by(self.train[users.cpu().numpy()])
+
+    def tastes_by(self, histories: csr_matrix) -> Tensor:
+        """Return t of people by what they used, CSR ``[batch, items]`` to ``[batch, width]``."""
+        return multiply(csr_tensor(histories, self.content_map.device), self.content_map)
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return the rows c of some items, ``[batch, width]``."""
+        return self.effects[items]
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
+        check_memory(data.shape[1], self.config.device)  # before hours of describing
         data, vectors = described(data, seed=self.config.seed, device=self.config.device)
         if self.config.use_text and vectors.text is not None:
             vectors = with_catalog(vectors)
@@ -72,7 +82,8 @@ class LinearNegGen(EASE, Described):
         scatter.diagonal().add_(self.config.new_item_regularization)
         self.content_map = self.weights @ torch.linalg.solve(scatter, content.T).T  # M
         new = torch.from_numpy(_unused(data.train)).to(content.device)
-        self.weights[:, new] = self.content_map @ self.effects_of(vectors)[new].T
+        self.effects = self.effects_of(vectors)
+        self.weights[:, new] = self.content_map @ self.effects[new].T
 
     def _gram(self, data: Dataset) -> Tensor:
         assert data.vectors is not None  # `_fit` saw to it
@@ -88,11 +99,12 @@ class LinearNegGen(EASE, Described):
 
     def _tensors(self) -> dict[str, Tensor]:
         balance = {f"balance/{name}": tensor for name, tensor in self.balance.tensors().items()}
-        return {**super()._tensors(), "content_map": self.content_map, **balance}
+        own = {"content_map": self.content_map, "effects": self.effects}
+        return {**super()._tensors(), **own, **balance}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         super()._restore(tensors)
-        self.content_map = tensors["content_map"]
+        self.content_map, self.effects = tensors["content_map"], tensors["effects"]
         self.balance = Balance.restored(under("balance", tensors))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import ModelConfig, NegGenConfig
@@ -14,12 +15,14 @@ from neggen.data.vectors import ItemVectors
 from neggen.errors import NegGenError
 from neggen.models import model_class
 from neggen.models.balance import Balance
-from neggen.models.base import FitContext, Recommender, under
+from neggen.models.base import FitContext, Recommender
 from neggen.models.causal import EffectNetwork
 from neggen.models.described import described
 from neggen.models.described_items import Described
-from neggen.models.factors import GradientModel
+from neggen.models.factors import FactorModel, GradientModel
+from neggen.models.history import History
 from neggen.models.neggen_module import NegGenModule, check_width
+from neggen.models.tensors import under
 from neggen.negatives.false_negatives import false_negatives, without
 
 OWN_TENSORS = ("effect_weight", "user_tastes", "effects", "counterfactuals")
@@ -100,6 +103,21 @@ class NegGen(GradientModel, Described):
         """Return λ p_u of internal users, int64 ``[batch]`` to ``[batch, d]``."""
         return self.user_tastes[users.to(self.config.device)]
 
+    def tastes_by(self, histories: csr_matrix) -> Tensor:
+        """Return λ p of people by what they used, CSR ``[batch, items]`` to ``[batch, d]``."""
+        if self.config.score == "embedding":
+            if not isinstance(self.backbone, FactorModel):
+                raise NegGenError(
+                    f"The base {self.backbone.name} has no embeddings of people it was not trained "
+                    f"on; take score = 'profile'."
+                )
+            return self.effect_weight * self.backbone.embed_histories(histories)
+        return self.effect_weight * History(histories, self.config.device).mean(self.effects)
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return c of some items, ``[batch, d]``."""
+        return self.effects[items]
+
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """Return [e_u; λ p_u] and [e_i; c_i], if the base has embeddings."""
         base = self.backbone.factors()
@@ -134,6 +152,10 @@ class NegGen(GradientModel, Described):
     def _score(self, users: Tensor) -> Tensor:
         base = self.backbone.score_index(users).to(users.device)  # [batch, items]
         return base + self.user_tastes[users] @ self.effects.T
+
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        base = self.backbone.score_histories(histories).to(self.effects.device)  # [batch, items]
+        return base + self.tastes_by(histories) @ self.effects.T
 
     def _tensors(self) -> dict[str, Tensor]:
         parts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,27 +16,34 @@ from neggen.data.vectors import ItemVectors
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import users_at_once
 from neggen.models.balance import CATALOG
-from neggen.models.base import best_items
 from neggen.models.described_items import Described
+from neggen.models.ranking import best_lists, blocked_items, check_k, people_of
 
 
 def recommend_new_items(
     model: Described,
     items: Any,
-    users: Sequence[str] | None,
+    users: Sequence[str] | Mapping[str, Sequence[str]] | None,
     k: int,
     *,
+    candidates: Sequence[str] | None,
+    exclude: Sequence[str] | None,
+    diversity: float,
     records: pl.DataFrame | None,
     encoder: TextEncoder | None,
 ) -> pl.DataFrame:
     """Do what :meth:`Described.recommend_new_items` says."""
-    if k < 1:
-        raise NegGenError(f"k = {k} is not allowed: ask for at least one item.")
+    check_k(k)
     known = model._fitted_items()
     assert model.user_ids is not None
-    index = np.arange(len(model.user_ids)) if users is None else model._users(users)
+    if isinstance(users, Mapping) and (silent := [name for name in users if not users[name]]):
+        raise NegGenError(
+            f"The history of '{silent[0]}' is empty, and nothing else tells which new items to "
+            f"recommend; give at least one item."
+        )
+    everybody = model.user_ids.to_list()
+    people = people_of(model, everybody if users is None else users, model.tastes, model.tastes_by)
     data = items if isinstance(items, Dataset) else Dataset.from_frames(None, items)
     vectors = data.vectors
     if vectors is None:
@@ -57,15 +64,18 @@ def recommend_new_items(
             f"({', '.join(model.balance.modalities)}); generate records of them and encode these."
         )
     names = data.item_ids[kept.numpy()]
-    frames = []
+    places = {name: place for place, name in enumerate(names)}
     with torch.no_grad():
         effects = model.effects_of(vectors)[kept.to(model.config.device)]  # [new, d]
-        size = users_at_once(len(kept))
-        for start in range(0, max(1, len(index)), size):
-            chunk = index[start : start + size]
-            tastes = model.tastes(torch.from_numpy(chunk))  # [chunk, d]
-            frames.append(best_items(model.user_ids[chunk], names, tastes @ effects.T, k))
-    found = pl.concat(frames)
+        found = best_lists(
+            people._replace(score=lambda some: people.score(some) @ effects.T),
+            names,
+            k,
+            seen=None,
+            blocked=blocked_items(places, candidates, exclude),
+            vectors=lambda items: effects[items],
+            diversity=diversity,
+        )
     if len(found) and (found["score"] == 0).all():
         raise NegGenError(
             "This model learned nothing from descriptions (all its scores of new items are 0); "

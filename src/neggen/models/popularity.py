@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.config import ModelConfig
@@ -30,6 +31,9 @@ class Popularity(Recommender):
 
     def _score(self, users: Tensor) -> Tensor:
         return self.counts.repeat(len(users), 1)  # [batch, items]
+
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        return self.counts.repeat(histories.shape[0], 1)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"counts": self.counts}

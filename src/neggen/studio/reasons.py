@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,12 @@ class Reason:
 
 
 def explain_run(
-    run: Run, model: Recommender, data: Dataset, users: Sequence[str], items: Sequence[str]
+    run: Run,
+    model: Recommender,
+    data: Dataset,
+    users: Sequence[str],
+    items: Sequence[str],
+    histories: Mapping[str, Sequence[str]] | None = None,
 ) -> pl.DataFrame:
     """Explain pairs of a user and an item by a run; see :func:`neggen.models.explain.explain`.
 
@@ -39,6 +44,7 @@ def explain_run(
         data: its data, with the workspace's records and vectors.
         users: external ids, one a pair.
         items: external ids, one a pair.
+        histories: what people used, by name; ``users`` are then such names.
 
     Raises:
         NegGenError: As for ``explain``, if the records or vectors have changed since training, or
@@ -52,7 +58,8 @@ def explain_run(
             f"The descriptions of {run.workspace.path} have changed since {run.folder} was "
             f"trained, so they cannot explain it; train again."
         )
-    return explain(model, data, users, items, KeptEncoder(run.workspace, model.config.device))
+    encoder = KeptEncoder(run.workspace, model.config.device)
+    return explain(model, data, users, items, encoder, histories)
 
 
 def strongest_reasons(explained: pl.DataFrame) -> dict[tuple[str, str], tuple[Reason, ...]]:

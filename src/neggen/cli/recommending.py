@@ -1,0 +1,282 @@
+"""Commands that ask a trained model: recommend, similar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neggen.cli.catalogue import DeviceOption, JsonOption
+from neggen.cli.learning import RunArgument
+from neggen.cli.output import counted, print_json, print_table, say
+from neggen.errors import NegGenError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from neggen.data.dataset import Dataset
+    from neggen.models.base import Recommender
+    from neggen.runs import Run
+
+CandidatesOption = Annotated[
+    Path | None, typer.Option(help="A file of item ids; only these are ranked.")
+]
+ExcludeOption = Annotated[Path | None, typer.Option(help="A file of item ids to leave out.")]
+ExcludeItemOption = Annotated[
+    list[str] | None, typer.Option(help="An item id to leave out. Repeatable.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A .parquet, .csv or .jsonl file to write.")
+]
+OUTPUTS = (".parquet", ".csv", ".jsonl")
+
+
+def recommend(
+    run: RunArgument,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", "-u", help="A user id. Repeatable.")
+    ] = None,
+    users_file: Annotated[
+        Path | None,
+        typer.Option(help="A file of user ids: one a line, or a table with the column user_id."),
+    ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ids of items that somebody the model does not know has used, such as i1,i2. "
+            "Repeatable: one person each."
+        ),
+    ] = None,
+    history_file: Annotated[
+        Path | None,
+        typer.Option(help="The same as a table with the columns user_id and item_id."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Also items the user has used already.")
+    ] = False,
+    candidates: CandidatesOption = None,
+    exclude: ExcludeOption = None,
+    exclude_item: ExcludeItemOption = None,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="0: the best scores; 1: items as unlike as can be.")
+    ] = 0.0,
+    new_items: Annotated[
+        Path | None,
+        typer.Option(help="A workspace of items that came after training, generated and encoded."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Name the key attributes that speak for each item.")
+    ] = False,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to users, in the ids of your own data.
+
+    To people the model does not know, by what they have used, with --history or --history-file.
+    With --new-items, only items that nobody had used yet when the model was trained.
+    """
+    from neggen.data.store import load_dataset
+    from neggen.runs import Run
+
+    _check_output(output)
+    people = _people(user, users_file, history, history_file)
+    opened = Run.open(run)
+    model = opened.load_model(device)
+    allowed = _ids(candidates, "item_id") if candidates else None
+    left_out = [*(_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])]
+    if new_items is None:
+        data = load_dataset(opened.workspace)
+        found = model.recommend(
+            people,
+            k,
+            exclude_seen=not include_seen,
+            candidates=allowed,
+            exclude=left_out,
+            diversity=diversity,
+        )
+    else:
+        if explain:
+            raise NegGenError(
+                "Only items known from training can be explained; leave out --explain or "
+                "--new-items."
+            )
+        data, found = _new_items(opened, model, new_items, people, k, allowed, left_out, diversity)
+    if explain:
+        found = _explained(opened, model, found, people)
+    if output:
+        _write(found, output)
+    elif as_json:
+        print_json(found.to_dicts())
+    else:
+        titles = _titles(data, found["item_id"])
+        print_table(
+            ["user", "rank", "item", "title", *(["because of"] if explain else [])],
+            [
+                [user, str(rank), item, titles[item], *(", ".join(r) for r in reasons)]
+                for user, rank, item, _, *reasons in found.iter_rows()
+            ],
+            title=opened.folder.name,
+        )
+
+
+def similar(
+    run: RunArgument,
+    item: Annotated[list[str], typer.Option("--item", "-i", help="An item id. Repeatable.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
+    candidates: CandidatesOption = None,
+    exclude: ExcludeOption = None,
+    exclude_item: ExcludeItemOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Say which items are most like an item, by what the model has learned of them."""
+    from neggen.data.store import load_dataset
+    from neggen.runs import Run
+
+    _check_output(output)
+    opened = Run.open(run)
+    found = opened.load_model(device).similar_items(
+        item,
+        k,
+        candidates=_ids(candidates, "item_id") if candidates else None,
+        exclude=[*(_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])],
+    )
+    if output:
+        _write(found, output)
+    elif as_json:
+        print_json(found.to_dicts())
+    else:
+        titles = _titles(load_dataset(opened.workspace), found["similar_item_id"])
+        print_table(
+            ["item", "rank", "similar item", "title", "cosine"],
+            [
+                [one, str(rank), other, titles[other], f"{score:.3f}"]
+                for one, rank, other, score in found.iter_rows()
+            ],
+            title=opened.folder.name,
+        )
+
+
+def _people(
+    users: Sequence[str] | None,
+    users_file: Path | None,
+    histories: Sequence[str] | None,
+    history_file: Path | None,
+) -> list[str] | dict[str, list[str]]:
+    """Return users, or histories by name, whichever was given."""
+    from neggen.data.readers.files import read_table
+    from neggen.data.tables import as_log
+
+    if (users or users_file) and (histories or history_file):
+        raise NegGenError("Ask for users or for histories, one at a time.")
+    if users or users_file:
+        return [*(users or []), *(_ids(users_file, "user_id") if users_file else [])]
+    found: dict[str, list[str]] = {}
+    for number, history in enumerate(histories or [], start=1):
+        found[f"history {number}"] = [name for each in history.split(",") if (name := each.strip())]
+    if history_file:
+        log = as_log(read_table(history_file), str(history_file), "user_id", "item_id")
+        for user, item in log.select("user_id", "item_id").iter_rows():
+            found.setdefault(user, []).append(item)
+    if not found:
+        raise NegGenError(
+            "Nobody to recommend to: name users with --user or --users-file, or what somebody has "
+            "used with --history or --history-file."
+        )
+    return found
+
+
+def _ids(path: Path, column: str) -> list[str]:
+    """Return the ids of a table's column, or the lines of any other file."""
+    from neggen.data.readers.files import SUFFIXES, read_table
+    from neggen.data.tables import take_column
+
+    if path.suffix in SUFFIXES:
+        return take_column(read_table(path), str(path), column, column)[column].to_list()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NegGenError(f"{path} cannot be read as a list of ids ({error}).") from None
+    return [name for line in lines if (name := line.strip())]
+
+
+def _new_items(
+    run: Run,
+    model: Recommender,
+    folder: Path,
+    people: list[str] | dict[str, list[str]],
+    k: int,
+    candidates: list[str] | None,
+    exclude: list[str],
+    diversity: float,
+) -> tuple[Dataset, pl.DataFrame]:
+    from neggen.models.described_items import Described
+    from neggen.runs import new_items
+    from neggen.workspace import Workspace
+
+    if not isinstance(model, Described):
+        raise NegGenError(
+            f"A {model.name} model cannot rank items that came after training; train neggen or "
+            f"neggen-linear."
+        )
+    data = new_items(run, Workspace.open(folder))
+    found = model.recommend_new_items(
+        data, people, k, candidates=candidates, exclude=exclude, diversity=diversity
+    )
+    return data, found
+
+
+def _explained(
+    run: Run, model: Recommender, found: pl.DataFrame, people: list[str] | dict[str, list[str]]
+) -> pl.DataFrame:
+    """Add the key attributes that speak for each pair, strongest first, as ``because``."""
+    import polars as pl
+
+    from neggen.models.explain import require_described
+    from neggen.runs import with_vectors
+    from neggen.studio.reasons import explain_run, strongest_reasons
+
+    require_described(model)
+    data = with_vectors(run.workspace, run.load_data())
+    users, items = found["user_id"].to_list(), found["item_id"].to_list()
+    histories = people if isinstance(people, dict) else None
+    reasons = strongest_reasons(explain_run(run, model, data, users, items, histories))
+    pairs = zip(users, items, strict=True)
+    because = [[reason.value for reason in reasons.get(pair, ())] for pair in pairs]
+    return found.with_columns(because=pl.Series(because, dtype=pl.List(pl.String)))
+
+
+def _titles(data: Dataset, items: pl.Series) -> dict[str, str]:
+    from neggen.data.indexing import positions
+
+    named = items.unique()  # a catalogue of half a million takes seconds to name
+    places = positions(named, data.item_ids)
+    return {item: data.item_title(int(at)) for item, at in zip(named, places, strict=True)}
+
+
+def _check_output(path: Path | None) -> None:
+    if path and path.suffix not in OUTPUTS:
+        raise NegGenError(
+            f"{path} has the suffix '{path.suffix}'; lists are written as {', '.join(OUTPUTS)}."
+        )
+
+
+def _write(found: pl.DataFrame, path: Path) -> None:
+    import polars as pl
+
+    from neggen.workspace import atomic_path
+
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            found.write_parquet(temporary)
+        elif path.suffix == ".jsonl":
+            found.write_ndjson(temporary)
+        else:
+            lists = [name for name, kind in found.schema.items() if kind == pl.List]
+            found.with_columns(pl.col(lists).list.join("; ")).write_csv(temporary)
+    say(f"{path} holds {counted(len(found), 'row')}.")

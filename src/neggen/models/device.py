@@ -1,0 +1,20 @@
+"""Where a model lives."""
+
+from __future__ import annotations
+
+import torch
+
+from neggen.errors import NegGenError
+
+
+def check_device(device: str) -> None:
+    """Check that tensors can live on a device.
+
+    Raises:
+        NegGenError: If not, with torch's reason.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise NegGenError(f"The device '{device}' cannot be used here ({reason}).") from None

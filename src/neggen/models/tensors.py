@@ -1,0 +1,31 @@
+"""How models hand out and take back what they saved: sparse patterns, and names with a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+
+def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:
+    """Return the pattern of a 0/1 CSR matrix as two tensors."""
+    return {
+        f"{name}/indptr": torch.from_numpy(matrix.indptr.astype(np.int64)),
+        f"{name}/indices": torch.from_numpy(matrix.indices.astype(np.int32)),
+    }
+
+
+def unpack_csr(name: str, tensors: Mapping[str, Tensor], columns: int) -> csr_matrix:
+    """Rebuild the 0/1 float32 CSR matrix that :func:`pack_csr` took apart."""
+    indptr, indices = (tensors[f"{name}/{part}"].cpu().numpy() for part in ("indptr", "indices"))
+    ones = np.ones(len(indices), dtype=np.float32)
+    return csr_matrix((ones, indices, indptr), shape=(len(indptr) - 1, columns))
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors named ``prefix/…``, without that part of their names."""
+    start = f"{prefix}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
