@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
+from neggen.data import mapped
 from neggen.data.dataset import Dataset
 from neggen.encoding import store
 from neggen.encoding.store import VectorStore, arrange, encode, encode_records, load_vectors
@@ -188,3 +189,18 @@ def test_refuses_records_of_another_catalog(data: Dataset) -> None:
     stranger = records_of(("elsewhere", "text", 0, "z", "z0"))
     with pytest.raises(NegGenError, match="None of the records belongs"):
         arrange(data, stranger, lambda texts: np.ones((len(texts), 2), np.float32))
+
+
+def test_on_disk_is_as_in_memory(
+    workspace: Workspace,
+    data: Dataset,
+    small_encoder: TextEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode(workspace, data, RECORDS, small_encoder)
+    whole = load_vectors(workspace, data, RECORDS)
+    monkeypatch.setattr(mapped, "IN_MEMORY", 0)
+    monkeypatch.setattr(store, "TEXTS_AT_ONCE", 2)
+    pieces = load_vectors(workspace, data, RECORDS)
+    assert pieces.content_hash == whole.content_hash
+    assert np.array_equal(pieces.mask, whole.mask)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neggen.encoding import text
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 
@@ -64,3 +67,56 @@ def test_the_fast_type_keeps_the_directions(encoder: TextEncoder) -> None:
     exact._model.to(torch.float32)
     cosines = (encoder.encode(texts) * exact.encode(texts)).sum(1)
     assert cosines.min() > 0.995
+
+
+def test_as_many_workers_as_threads_give_the_same_vectors(encoder: TextEncoder) -> None:
+    import torch
+
+    texts = [f"{'A fairly long story of ' * (n % 7)}a mug with {n} dots" for n in range(24)]
+    several = TextEncoder(batch_size=4)
+    several.__dict__["_model"] = encoder._model
+    alone = several.encode(texts)
+    torch.set_num_threads(3)
+    try:
+        together = several.encode(texts)
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(torch.get_num_threads).result() == 3, "left as it was"
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert np.array_equal(alone, together)
+
+
+def test_an_interruption_ends_the_workers(encoder: TextEncoder) -> None:
+    small = TextEncoder(batch_size=1)
+    small.__dict__["_model"] = encoder._model
+    seen: list[int] = []
+
+    def interrupt(count: int) -> None:
+        seen.append(count)
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        small.encode([f"text {n}" for n in range(50)], interrupt)
+    assert seen == [1]
+    assert threading.active_count() == before
+
+
+def test_batches_hold_texts_of_like_length_without_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(text, "CPU_TOKENS", 6)
+    mask = torch.tensor([[0, 0, 1], [1, 1, 1], [0, 1, 1], [0, 0, 1]])  # padded at the left
+    ids = torch.arange(12).reshape(4, 3)
+    features = {"input_ids": ids, "attention_mask": mask, "kind": "text"}
+    first, second = text._batches(features, 4, torch.device("cpu"))
+    assert first[0].tolist() == [1, 2]
+    assert first[1]["input_ids"].tolist() == ids[[1, 2]].tolist()
+    assert second[0].tolist() == [0, 3]
+    assert second[1]["input_ids"].tolist() == [[2], [11]]
+    assert second[1]["kind"] == "text"
+    bag = {"input_ids": torch.arange(5), "offsets": torch.tensor([0, 2])}
+    ((rows, whole),) = text._batches(bag, 2, torch.device("cpu"))
+    assert rows.tolist() == [0, 1]
+    assert torch.equal(whole["offsets"], bag["offsets"])

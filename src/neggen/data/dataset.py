@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -15,25 +15,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from neggen.config import SplitConfig
-from neggen.data.attributes import plain_attributes, text_columns_of, text_of, title_of
-from neggen.data.fingerprint import content_hash
-from neggen.data.images import check_images
-from neggen.data.indexing import core, incidence, moved, positions
+from neggen.data.attributes import text_columns_of, text_of, title_of
+from neggen.data.fingerprint import data_hash
+from neggen.data.frames import columns_of, frames_of, matrix_frames
+from neggen.data.indexing import core, incidence
 from neggen.data.indexing import index_of as index_of
+from neggen.data.selection import selected
 from neggen.data.split import draw_split, places
-from neggen.data.tables import (
-    PARTS,
-    as_log,
-    as_polars,
-    inside,
-    refuse_repeated_items,
-    take_column,
-    unused_columns,
-    with_parts,
-    with_time,
-    without_repeats,
-    without_unknown_items,
-)
+from neggen.data.tables import PARTS
 from neggen.data.vectors import Features, ItemGraph, ItemVectors
 from neggen.errors import NegGenError, nearest
 
@@ -116,34 +105,45 @@ class Dataset:
             NegGenError: For a missing column, an empty table, null, NaN or repeated ids, an unknown
                 item, or a picture path that leaves ``image_dir``.
         """
-        log_name, items_name = names
-        log = as_log(interactions, log_name, user_column, item_column)
-        notes: list[str] = []
-        if items is None:
-            table = log.select("item_id").unique(maintain_order=True)
-        else:
-            table = take_column(as_polars(items, items_name), items_name, item_column, "item_id")
-            refuse_repeated_items(table, items_name)
-            table = plain_attributes(table, inside(items_name), notes)
-        log = with_parts(with_time(log, log_name), log_name)
-        notes.extend(unused_columns(log, log_name))
-        log = without_unknown_items(log, table, log_name, drop=drop_unknown, notes=notes)
-        log = without_repeats(log, notes)
-        folder = Path(image_dir) if image_dir is not None else None
-        table = check_images(table, image_column, folder, notes)
-
-        user_ids = log["user_id"].unique(maintain_order=True)
         return cls(
-            user_ids=user_ids,
-            item_ids=table["item_id"],
-            users=positions(log["user_id"], user_ids),
-            items=positions(log["item_id"], table["item_id"]),
-            item_table=table,
-            time=log["time"].to_numpy() if "time" in log.columns else None,
-            given_parts=log["part"].to_numpy() if "part" in log.columns else None,
-            image_dir=folder,
-            notes=tuple(notes),
+            **columns_of(
+                interactions,
+                items,
+                None if image_dir is None else Path(image_dir),
+                (user_column, item_column, image_column),
+                names,
+                drop_unknown=drop_unknown,
+            )
         )
+
+    @classmethod
+    def from_matrix(
+        cls,
+        matrix: Any,
+        user_ids: Sequence[Any] | None = None,
+        item_ids: Sequence[Any] | None = None,
+        items: Any | None = None,
+        image_dir: str | Path | None = None,
+        *,
+        min_rating: float | None = None,
+    ) -> Dataset:
+        """Build a data set from a sparse matrix whose entries other than zero are interactions.
+
+        Args:
+            matrix: SciPy sparse matrix or array ``[users, items]``; what its values are is not
+                kept. Users without an entry are left out, items are not.
+            user_ids: text or whole numbers, one a row; by default their numbers from 0.
+            item_ids: the same, one a column.
+            items: table with the column ``item_id``, see :meth:`from_frames`.
+            image_dir: folder of the pictures.
+            min_rating: the lowest value that counts as an interaction.
+
+        Raises:
+            NegGenError: For anything but a matrix of numbers, ids that do not fit it, or a value
+                that is not finite; and see :meth:`from_frames`.
+        """
+        log, ids = matrix_frames(matrix, user_ids, item_ids, min_rating)
+        return cls.from_frames(log, ids if items is None else items, image_dir)
 
     def replace(self, **changes: Any) -> Dataset:
         """Return a copy with some attributes replaced."""
@@ -172,7 +172,7 @@ class Dataset:
         keep = core(self.users, self.items, k)
         if not keep.any():
             raise NegGenError(f"No interaction is left in the {k}-core; use a smaller k.")
-        return self._select(keep)
+        return selected(self, keep)
 
     def at_most(self, n: int, seed: int = 0) -> Dataset:
         """Return a copy that keeps ``n`` random interactions of every user who has more.
@@ -186,34 +186,7 @@ class Dataset:
                 f"keep 1 or more of some."
             )
         chance = np.random.default_rng(seed).random(len(self.users))
-        return self._select(places(self.users, chance)[0] < n)
-
-    def _select(self, keep: NDArray[np.bool_]) -> Dataset:
-        """Keep some interactions, and only the users and items that still occur."""
-        users, new_users = np.unique(self.users[keep], return_inverse=True)
-        items, new_items = np.unique(self.items[keep], return_inverse=True)
-        user_moves = moved(users, len(self.user_ids))
-        item_moves = moved(items, len(self.item_ids))
-        test_sets = {}
-        for name, pairs in self.test_sets.items():
-            new = np.stack([user_moves[pairs[:, 0]], item_moves[pairs[:, 1]]], axis=1)
-            test_sets[name] = new[(new >= 0).all(axis=1)]
-        return self.replace(
-            user_ids=self.user_ids[users],
-            item_ids=self.item_ids[items],
-            users=new_users.astype(np.int32),
-            items=new_items.astype(np.int32),
-            item_table=self.item_table[items],
-            time=None if self.time is None else self.time[keep],
-            given_parts=None if self.given_parts is None else self.given_parts[keep],
-            parts=None,
-            split_config=None,
-            features={name: given.select(items) for name, given in self.features.items()},
-            graphs={name: given.select(items, item_moves) for name, given in self.graphs.items()},
-            test_sets=test_sets,
-            records=None,
-            vectors=None,
-        )
+        return selected(self, places(self.users, chance)[0] < n)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -221,6 +194,17 @@ class Dataset:
     def shape(self) -> tuple[int, int]:
         """``(users, items)``."""
         return len(self.user_ids), len(self.item_ids)
+
+    def to_frames(self, library: Literal["polars", "pandas"] = "polars") -> tuple[Any, Any]:
+        """Return tables of the interactions and of the items, as :meth:`from_frames` takes them.
+
+        With ``image_dir``, that gives an equal data set, if users stand in the order in which they
+        first occur, as after every import but one with ``k_core`` or ``at_most``.
+
+        Raises:
+            NegGenError: If pandas is wanted and not installed.
+        """
+        return frames_of(self, library)
 
     def matrix(self, name: str) -> csr_matrix:
         """Return a part or a named test set as a 0/1 CSR matrix ``[users, items]``, float32.
@@ -286,15 +270,4 @@ class Dataset:
 
         The split in force, the folder of the pictures and everything generated are not part of it.
         """
-        arrays: dict[str, NDArray[Any]] = {"users": self.users, "items": self.items}
-        if self.time is not None:
-            arrays["time"] = self.time
-        if self.given_parts is not None:
-            arrays["part"] = self.given_parts
-        for kind in (self.features, self.graphs):
-            for modality, given in sorted(kind.items()):
-                arrays |= {f"{modality} {part}": array for part, array in vars(given).items()}
-        for name, pairs in sorted(self.test_sets.items()):
-            arrays[f"test set {name}"] = pairs.astype(np.int32, copy=False)
-        users = pl.DataFrame({"user_id": self.user_ids})
-        return content_hash({"items": self.item_table, "users": users}, arrays)
+        return data_hash(self)

@@ -13,13 +13,19 @@ from neggen.errors import NegGenError, nearest
 
 MOST_COMPARED = 50_000
 """Ids up to which a mistyped one is compared with all of them."""
+ROWS_AT_ONCE = 1 << 22
+"""Rows that are joined at once: what a join holds meanwhile is several times its input."""
 
 
 def positions(ids: pl.Series, vocabulary: pl.Series) -> NDArray[np.int32]:
     """Return where each id stands in ``vocabulary``, or -1, int32 ``[ids]``."""
     index = pl.DataFrame({"id": vocabulary, "position": np.arange(len(vocabulary), dtype=np.int32)})
-    joined = pl.DataFrame({"id": ids}).join(index, on="id", how="left", maintain_order="left")
-    return joined["position"].fill_null(-1).to_numpy(writable=True)
+    found = np.empty(len(ids), dtype=np.int32)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        rows = ids.slice(start, ROWS_AT_ONCE).to_frame("id")
+        joined = rows.join(index, on="id", how="left", maintain_order="left")
+        found[start : start + len(rows)] = joined["position"].fill_null(-1)
+    return found
 
 
 def incidence(

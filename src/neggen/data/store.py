@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
+from neggen.data.mapped import mapped_arrays
 from neggen.data.placing import place_pictures
 from neggen.data.tables import PARTS, with_parts
 from neggen.data.vectors import Features, ItemGraph
@@ -135,14 +136,15 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
     """
     item_table = _read_parquet(workspace.items_path)
     user_ids = _read_parquet(workspace.users_path)["user_id"]
-    log = _read_parquet(workspace.interactions_path)
-    log = with_parts(log, str(workspace.interactions_path))
-    pairs = _pairs(log, user_ids, item_table["item_id"], workspace.interactions_path)
+    log_path = workspace.interactions_path
+    users, items = _pairs(log_path, user_ids, item_table["item_id"])
+    others = sorted({"time", "part"} & set(pl.read_parquet_schema(log_path)))
+    log = with_parts(_read_parquet(log_path, others), str(log_path))
     data = Dataset(
         user_ids=user_ids,
         item_ids=item_table["item_id"],
-        users=np.ascontiguousarray(pairs[:, 0]),
-        items=np.ascontiguousarray(pairs[:, 1]),
+        users=users,
+        items=items,
         item_table=item_table,
         time=log["time"].to_numpy() if "time" in log.columns else None,
         given_parts=log["part"].to_numpy() if "part" in log.columns else None,
@@ -156,7 +158,7 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
             for name, arrays in _read_arrays(workspace.graphs_dir, "neighbors", "cosines")
         },
         test_sets={
-            path.stem: _pairs(_read_parquet(path), user_ids, item_table["item_id"], path)
+            path.stem: np.stack(_pairs(path, user_ids, item_table["item_id"]), axis=1)
             for path in sorted(workspace.test_sets_dir.glob("*.parquet"))
         },
         notes=tuple(workspace.manifest()["notes"]),
@@ -221,25 +223,25 @@ def _pairs_table(data: Dataset, users: NDArray[np.int32], items: NDArray[np.int3
     return pl.DataFrame({"user_id": data.user_ids[users], "item_id": data.item_ids[items]})
 
 
-def _pairs(
-    table: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series, path: Path
-) -> NDArray[np.int32]:
-    """Return the internal user and item of each row, int32 ``[rows, 2]``."""
+def _pairs(path: Path, user_ids: pl.Series, item_ids: pl.Series) -> list[NDArray[np.int32]]:
+    """Return the internal users and the internal items of a table, each int32 ``[rows]``."""
     columns = []
     for name, vocabulary in (("user_id", user_ids), ("item_id", item_ids)):
-        found = positions(table[name], vocabulary)
+        # One column of text at a time: it takes several times the memory of what is made of it.
+        ids = _read_parquet(path, [name])[name]
+        found = positions(ids, vocabulary)
         if (found < 0).any():
-            unknown = table[name][int(np.argmin(found))]
+            unknown = ids[int(np.argmin(found))]
             raise NegGenError(
                 f"{path} has {name} {unknown!r}, which its table in the workspace lacks; import "
                 f"the source again with overwrite (--overwrite)."
             )
         columns.append(found)
-    return np.stack(columns, axis=1)
+    return columns
 
 
 def _labels(parts: NDArray[np.uint8]) -> pl.Series:
-    return pl.Series(np.asarray(PARTS)[parts], dtype=pl.Enum(PARTS))
+    return pl.Series(PARTS, dtype=pl.Enum(PARTS)).gather(pl.Series(parts))
 
 
 def _write_arrays(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -251,7 +253,7 @@ def _read_arrays(folder: Path, *names: str) -> Iterator[tuple[str, list[NDArray[
     """Yield the name of every file of a folder and its named arrays."""
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            arrays = load_file(path)
+            arrays = mapped_arrays(path)
             yield path.stem, [arrays[name] for name in names]
         except (SafetensorError, KeyError) as error:
             raise NegGenError(
@@ -270,9 +272,9 @@ def _write_parquet(table: pl.DataFrame, path: Path) -> None:
         table.write_parquet(temporary)
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
+def _read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, columns=columns)
     except FileNotFoundError:
         raise NegGenError(f"{path} is missing; import the source again with overwrite.") from None
     except pl.exceptions.PolarsError as error:

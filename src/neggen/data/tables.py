@@ -170,14 +170,23 @@ def without_unknown_items(
 
 
 def without_repeats(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """Return the interactions with the first row of each (user, item) pair."""
-    kept = log.unique(["user_id", "item_id"], keep="first", maintain_order=True)
-    if len(kept) < len(log):
-        notes.append(
-            f"Dropped {len(log) - len(kept):,} repeated interactions, keeping the first of each "
-            f"user and item."
-        )
-    return kept
+    """Return the interactions with the first row of each (user, item) pair.
+
+    Args:
+        log: with internal users and items, int32, as ``user_id`` and ``item_id``.
+        notes: gets a sentence on how many were dropped.
+    """
+    # One number a pair: telling these apart takes a tenth of the memory of telling rows apart.
+    items = pl.col("item_id").max().cast(pl.Int64) + 1
+    pair = pl.col("user_id").cast(pl.Int64) * items + pl.col("item_id")
+    first = log.select(pair.is_first_distinct()).to_series()
+    dropped = len(log) - int(first.sum())
+    if not dropped:
+        return log
+    notes.append(
+        f"Dropped {dropped:,} repeated interactions, keeping the first of each user and item."
+    )
+    return log.filter(first)
 
 
 def with_time(log: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -229,6 +238,8 @@ def with_parts(log: pl.DataFrame, where: str) -> pl.DataFrame:
     """
     if "part" not in log.columns:
         return log
+    if log["part"].dtype == pl.Enum(PARTS) and not log["part"].has_nulls():
+        return log.with_columns(pl.col("part").to_physical().cast(pl.UInt8))
     labels = log["part"].cast(pl.String)
     wrong = labels.is_null() | ~labels.is_in(PARTS)
     _refuse(labels, wrong, where, f"it may only be {', '.join(PARTS)}")

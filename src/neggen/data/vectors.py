@@ -101,5 +101,5 @@ class ItemVectors:
         digest = hashlib.sha256(repr(self.modalities).encode())
         for array in (self.positive, self.negative, self.mask, self.text):
             if array is not None:
-                digest.update(array.tobytes())
+                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()

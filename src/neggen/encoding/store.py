@@ -1,13 +1,10 @@
-"""Vectors on disk, addressed by the content of the text they encode.
+"""What a catalogue needs encoded, and its vectors arranged by item and modality.
 
-One safetensors file an encoder holds the SHA-256 of every text and its vector. A text is encoded
-once, whichever records it appears in; a changed record simply asks for another key, so nothing
-can be stale.
+:mod:`neggen.encoding.vector_store` keeps the vectors: a text is encoded once.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from neggen.data.dataset import Dataset
+from neggen.data.indexing import positions
+from neggen.data.mapped import zeros
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.text import TextEncoder
+from neggen.encoding.vector_store import VectorStore as VectorStore
 from neggen.errors import NegGenError
-from neggen.workspace import Workspace, atomic_path, read_toml, write_toml
+from neggen.workspace import Workspace, read_toml, write_toml
 
 SAVE_EVERY = 2048
-"""Texts encoded between two writes of the file; a killed run loses at most these."""
+"""Texts encoded between two writes; a killed run loses at most these."""
+TEXTS_AT_ONCE = 16384
+"""Texts whose vectors are looked up at once."""
 
 
 @dataclass(frozen=True)
@@ -35,46 +35,6 @@ class EncodingSummary:
     texts: int
     encoded: int
     dim: int
-
-
-class VectorStore:
-    """The vectors of one encoder: a mapping from text to vector."""
-
-    def __init__(self, path: Path) -> None:
-        """Read ``path`` if it exists.
-
-        Raises:
-            NegGenError: If the file is damaged.
-        """
-        self.path = path
-        self._rows: dict[bytes, int] = {}
-        self._vectors = np.empty((0, 0), dtype=np.float32)
-        if path.is_file():
-            try:
-                stored = load_file(path)
-                self._vectors, keys = stored["vectors"], stored["keys"]
-            except (SafetensorError, KeyError) as error:
-                raise NegGenError(
-                    f"{path} is damaged ({error}); delete it and run neggen encode again."
-                ) from None
-            self._rows = {key.tobytes(): row for row, key in enumerate(keys)}
-
-    def missing(self, texts: Sequence[str]) -> list[str]:
-        """Return the distinct texts that have no vector yet, in order of first appearance."""
-        return [text for text in dict.fromkeys(texts) if _key(text) not in self._rows]
-
-    def add(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Append vectors ``[texts, d]`` of new texts and write the file."""
-        start = len(self._rows)
-        self._rows.update({_key(text): start + row for row, text in enumerate(texts)})
-        self._vectors = np.concatenate([self._vectors.reshape(start, vectors.shape[1]), vectors])
-        keys = np.frombuffer(b"".join(self._rows), dtype=np.uint8).reshape(-1, 32)
-        with atomic_path(self.path) as temporary:
-            save_file({"keys": keys, "vectors": self._vectors}, temporary)
-
-    def get(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of texts that are all known, float32 ``[texts, d]``."""
-        return self._vectors[[self._rows[_key(text)] for text in texts]]
 
 
 def encode(
@@ -134,6 +94,7 @@ def keep_encoded(
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
         store.add(chunk, vectors)
+    store.merge()
     write_toml(
         workspace.vectors_dir / "manifest.toml",
         {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "texts": len(texts)},
@@ -168,7 +129,7 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen encode {workspace.path}"
         )
-    return arrange(data, records, store.get)
+    return arrange(data, records, store.get, workspace.vectors_dir)
 
 
 def encode_records(data: Dataset, records: pl.DataFrame, encoder: TextEncoder) -> ItemVectors:
@@ -183,40 +144,51 @@ def arrange(
     data: Dataset,
     records: pl.DataFrame,
     vectors_of: Callable[[Sequence[str]], NDArray[np.float32]],
+    folder: Path | None = None,
 ) -> ItemVectors:
     """Lay the vectors of records out as ``[items, completions, modalities, d]``, own texts beside.
 
     An item with fewer completions than others repeats the first one it has.
 
+    Args:
+        data: the catalogue.
+        records: what generation wrote.
+        vectors_of: looks vectors up, texts to ``[texts, d]``.
+        folder: where large arrays lie while they are in use; None holds them in memory.
+
     Raises:
-        NegGenError: If no record belongs to an item of the catalogue.
+        NegGenError: If no record belongs to an item of the catalogue, or the folder is full.
     """
     modalities = tuple(sorted(records["modality"].unique()))
-    index = {item: position for position, item in enumerate(data.item_ids)}
     known = records.filter(pl.col("item_id").is_in(data.item_ids.implode()))
     if known.is_empty():
         raise NegGenError("None of the records belongs to an item of this catalogue.")
-    item = np.array([index[i] for i in known["item_id"]])  # [records]
-    modality = np.array([modalities.index(m) for m in known["modality"]])
+    item = positions(known["item_id"], data.item_ids)  # [records]
+    modality = positions(known["modality"], pl.Series(modalities))
     completion = known["completion"].to_numpy()
-    positive = vectors_of(known["description"].to_list())  # [records, d]
-    negative = vectors_of(known["negative"].to_list())
+    width = vectors_of([known["description"][0]]).shape[1]
 
-    shape = (len(data.item_ids), int(completion.max()) + 1, len(modalities), positive.shape[1])
+    shape = (len(data.item_ids), int(completion.max()) + 1, len(modalities), width)
     filled = np.zeros(shape[:3], dtype=bool)
     filled[item, completion, modality] = True
-    negatives = np.zeros(shape, dtype=np.float32)
-    negatives[item, completion, modality] = negative
     mask: NDArray[np.bool_] = np.logical_or.reduce(filled, axis=1)  # [items, modalities]
-    first = filled.argmax(axis=1)[:, None, :, None]  # [items, 1, modalities, 1]
-    repeated = np.take_along_axis(negatives, first, axis=1)
-    negatives = np.where(filled[..., None], negatives, repeated)
-    positives = np.zeros((shape[0], *shape[2:]), dtype=np.float32)
-    positives[item, modality] = positive
+    positives, negatives = zeros((shape[0], *shape[2:]), folder), zeros(shape, folder)
+    for start in range(0, len(known), TEXTS_AT_ONCE):
+        rows = slice(start, start + TEXTS_AT_ONCE)
+        i, k, m = item[rows], completion[rows], modality[rows]
+        positives[i, m] = vectors_of(known["description"][rows].to_list())
+        negatives[i, k, m] = vectors_of(known["negative"][rows].to_list())
+    first = filled.argmax(axis=1)  # [items, modalities]
+    lacking = np.nonzero(~filled & mask[:, None])
+    for start in range(0, len(lacking[0]), TEXTS_AT_ONCE):
+        of, which, at = (index[start : start + TEXTS_AT_ONCE] for index in lacking)
+        negatives[of, which, at] = negatives[of, first[of, at], at]
+    own = zeros((shape[0], width), folder)  # [items, d]
     own_texts = _own_texts(data)
-    own = np.zeros((shape[0], shape[3]), dtype=np.float32)  # [items, d]
-    if own_texts:
-        own[list(own_texts)] = vectors_of(list(own_texts.values()))
+    places, texts = list(own_texts), list(own_texts.values())
+    for start in range(0, len(places), TEXTS_AT_ONCE):
+        rows = slice(start, start + TEXTS_AT_ONCE)
+        own[places[rows]] = vectors_of(texts[rows])
     return ItemVectors(modalities, positives, negatives, mask, own)
 
 
@@ -234,7 +206,3 @@ def _texts(data: Dataset, records: pl.DataFrame) -> list[str]:
 
 def _path(workspace: Workspace, fingerprint: str) -> Path:
     return workspace.vectors_dir / f"{fingerprint[:16]}.safetensors"
-
-
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

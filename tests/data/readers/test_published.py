@@ -60,9 +60,9 @@ def test_low_ratings_are_dropped_before_items_are_chosen(layout: tuple[str, Path
 
 def test_what_does_not_apply_is_refused(layout: tuple[str, Path], tmp_path: Path) -> None:
     name, folder = layout
-    with refuses("do not apply", "--min-rating"):
+    with refuses("do not apply", "--all-items"):
         (tmp_path / "log.csv").write_text("user_id,item_id\nu,a\n")
-        read_source(tmp_path / "log.csv", min_rating=3)
+        read_source(tmp_path / "log.csv", all_items=True)
     if name != "recbole":
         with refuses("do not apply", "--user-column", find_reader(folder).name):
             read_source(folder, user_column="who")

@@ -6,11 +6,16 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
+from neggen.data.indexing import moved, positions
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import SUFFIXES, read_table
+from neggen.data.readers.joining import rated
+from neggen.data.tables import as_log
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ class TablesReader:
             "image_column",
             "drop_unknown",
             "downloads",
+            "min_rating",
         }
     )
 
@@ -45,6 +51,9 @@ class TablesReader:
     def read(self, path: Path, options: ReadOptions) -> Dataset:
         """Read the tables and check the pictures.
 
+        A table ``users.*`` with the column of users gives the order in which they are counted, and
+        tables of users and items in ``test_sets`` are further pairs to test on.
+
         Raises:
             NegGenError: For a missing, ambiguous or damaged table; see ``Dataset.from_frames``.
         """
@@ -54,13 +63,17 @@ class TablesReader:
             raise NegGenError(f"{path} has no interactions.*; name it with --interactions.")
         log = None if log_path is None else read_table(log_path)
         items = None if items_path is None else read_table(items_path)
-        images, notes = options.images, tuple[str, ...]()
+        images, remarks = options.images, list[str]()
+        if log is not None and log_path is not None:
+            log = rated(_with_numbers(log, log_path, options), options, log_path, remarks)
+        notes = tuple(remarks)
         if options.downloads is not None:
             if items is None:
                 raise NegGenError(
                     f"{path} has no items.* with the pictures to download; name it with --items."
                 )
-            items, notes = _downloaded(items, options.image_column, options.downloads)
+            items, masked = _downloaded(items, options.image_column, options.downloads)
+            notes += masked
             images = options.downloads.folder
         elif items is not None and items_path is not None and images is None:
             images = _image_dir(items, options.image_column, items_path.parent)
@@ -78,7 +91,18 @@ class TablesReader:
         data = data.replace(notes=notes + data.notes)
         if path.is_file():
             return data
-        used = {_entry(path, file) for file in (log_path, items_path) if file is not None}
+        users_path = _only(path, "users")
+        users = None if users_path is None else read_table(users_path)
+        if users is not None and options.user_column in users.columns:
+            data = _ordered(data, users[options.user_column].cast(pl.String))
+        else:
+            users_path = None
+        sets = {file.stem: file for end in SUFFIXES for file in path.glob(f"test_sets/*{end}")}
+        names = options.user_column, options.item_column
+        pairs = {name: _pairs(data, sets[name], *names) for name in sorted(sets)}
+        data = data.replace(test_sets=pairs)
+        files = (log_path, items_path, users_path, *sets.values())
+        used = {_entry(path, file) for file in files if file is not None}
         if data.image_dir is not None:
             for name in data.item_table["image"].drop_nulls():
                 used.add(_entry(path, data.image_dir / name))
@@ -92,6 +116,50 @@ def _only(folder: Path, stem: str) -> Path | None:
         names = " and ".join(path.name for path in found)
         raise NegGenError(f"{folder} has {names}; keep one, or name it with --{stem}.")
     return found[0] if found else None
+
+
+def _with_numbers(log: pl.DataFrame, path: Path, options: ReadOptions) -> pl.DataFrame:
+    """Return interactions whose ratings are numbers, if they are or were written as such."""
+    if "rating" not in log.columns or log["rating"].dtype != pl.String:
+        return log
+    texts = log["rating"].replace("", None)
+    numbers = texts.cast(pl.Float64, strict=False)
+    wrong = numbers.is_null() & texts.is_not_null()
+    if not wrong.any():
+        return log.with_columns(rating=numbers)
+    if options.min_rating is None:
+        return log
+    row = int(wrong.arg_max() or 0)
+    raise NegGenError(
+        f"Data row {row + 1} of {path} has rating = {texts[row]!r}; give a number, or leave "
+        f"--min-rating out."
+    )
+
+
+def _ordered(data: Dataset, order: pl.Series) -> Dataset:
+    """Return the data with users in this order, and those that it lacks after them."""
+    place = positions(data.user_ids, order.unique(maintain_order=True))  # [users]
+    sequence = np.argsort(np.where(place < 0, len(order), place), kind="stable")
+    users = moved(sequence.astype(np.int32), len(sequence))[data.users]
+    return data.replace(user_ids=data.user_ids[sequence], users=users)
+
+
+def _pairs(data: Dataset, path: Path, user_column: str, item_column: str) -> NDArray[np.int32]:
+    """Return the internal user and item of each row of a test set, int32 ``[pairs, 2]``."""
+    table = as_log(read_table(path), f"The pairs in {path}", user_column, item_column)
+    users, items = (
+        positions(table[name], ids)
+        for name, ids in (("user_id", data.user_ids), ("item_id", data.item_ids))
+    )
+    unknown = (users < 0) | (items < 0)
+    if unknown.any():
+        row = int(unknown.argmax())
+        user, item = table.row(row)[:2]
+        raise NegGenError(
+            f"Data row {row + 1} of {path} tests user {user!r} on item {item!r}, and the "
+            f"interactions and items do not have both; leave it out."
+        )
+    return np.stack([users, items], axis=1)
 
 
 def _downloaded(
