@@ -1,0 +1,1 @@
+"""Models in other hands: an HTTP service, and exports that other programs read."""
