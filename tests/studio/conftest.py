@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
@@ -103,6 +107,35 @@ def page_of():
 def workspace(finished: Path, tmp_path: Path) -> Workspace:
     """A copy of the finished workspace, to be changed at will."""
     return Workspace.open(shutil.copytree(finished, tmp_path / "demo"))
+
+
+@pytest.fixture(scope="module")
+def serve_app() -> Iterator[Callable[[Workspace, str | None], str]]:
+    """Serve the review app of a workspace on a port, with a token or none; returns its address."""
+    from neggen.studio.app import make_app
+    from neggen.studio.desk import Desk
+
+    ends: list[Callable[[], None]] = []
+
+    def start(workspace: Workspace, token: str | None) -> str:
+        desk = Desk(workspace, lambda number: pytest.fail("nobody is asked"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        app = make_app(desk, "Ann", token)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+
+        def end() -> None:
+            server.should_exit = server.force_exit = True
+            thread.join()
+            listening.close()
+
+        ends.append(end)
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for end in ends:
+        end()
 
 
 @pytest.fixture

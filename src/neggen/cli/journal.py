@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,9 @@ def journal(
     rejected: Annotated[
         bool, typer.Option("--rejected", help="List the answers that were found invalid.")
     ] = False,
+    reviews: Annotated[
+        bool, typer.Option("--reviews", help="List what people decided in the studio.")
+    ] = False,
     item: Annotated[
         str | None, typer.Option(help="Show every answer about the item with this id.")
     ] = None,
@@ -50,10 +54,10 @@ def journal(
     from neggen.generation.journal.listing import JournalListing
     from neggen.workspace import Workspace
 
-    if sum((failed or rejected, item is not None, export is not None, forget_batches)) > 1:
+    if sum((failed or rejected, reviews, item is not None, export is not None, forget_batches)) > 1:
         raise NegGenError(
-            "Give --item, --export, --forget-batches, or any of --failed and --rejected, not "
-            "several."
+            "Give --item, --export, --reviews, --forget-batches, or any of --failed and "
+            "--rejected, not several."
         )
     place = Workspace.open(workspace)
     if forget_batches:
@@ -68,6 +72,8 @@ def journal(
             say(listing.warning)
         if export is not None:
             _export(listing, export, as_json)
+        elif reviews:
+            _show_reviews(listing, as_json)
         elif item is not None:
             _show_item(listing, item, as_json)
         else:
@@ -75,6 +81,8 @@ def journal(
 
 
 def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) -> None:
+    from neggen.generation.journal.reviews import reviews_in
+
     sides, failures = listing.sides(), listing.failures()
     dead = list(listing.dead()) if failed else []
     refused = list(listing.rejected()) if rejected else []
@@ -83,6 +91,7 @@ def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) 
             "journal": str(listing.path),
             "sides": [asdict(side) for side in sides],
             "failures": failures,
+            "reviews": Counter(review.action for review in reviews_in(listing)),
         }
         asked_for = {"failed": dead} if failed else {}
         print_json(figures | asked_for | ({"rejected": refused} if rejected else {}))
@@ -103,6 +112,8 @@ def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) 
         )
     if not sides:
         say(f"{listing.path} holds no answers yet.")
+    if decided := len(reviews_in(listing)):
+        say(f"{counted(decided, 'decision')} by people; --reviews lists them.")
     if waiting := listing.waiting_exports():
         say(f"{counted(waiting, 'question')} went into batches whose results are not here yet.")
     times = [time for side in sides for time in (side.first, side.last) if time is not None]
@@ -116,6 +127,31 @@ def _show(listing: JournalListing, failed: bool, rejected: bool, as_json: bool) 
     if rejected:
         names = ["item_id", "modality", "step", "attempt", "rejected_kind", "answer"]
         _table(names, refused, "Invalid answers")
+
+
+def _show_reviews(listing: JournalListing, as_json: bool) -> None:
+    from neggen.generation.journal.reviews import reviews_in
+
+    found = reviews_in(listing)
+    if as_json:
+        print_json({"journal": str(listing.path), "reviews": [asdict(one) for one in found]})
+        return
+    rows = [
+        {
+            "number": review.number,
+            "at": review.at,
+            "reviewer": review.reviewer,
+            "action": review.action + (f" of {review.undoes}" if review.undoes else ""),
+            "item_id": review.key[0],
+            "modality": review.key[1],
+            "replacements": "; ".join((review.after.used or {}).get("replacements", ["none"])),
+        }
+        for review in found
+    ]
+    if not rows:
+        say(f"Nobody has decided anything yet; begin with: neggen studio {listing.path.parent}")
+        return
+    _table(list(rows[0]), rows, "Reviews")
 
 
 def _table(names: list[str], rows: list[Row], title: str) -> None:

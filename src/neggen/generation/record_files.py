@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.generation.inputs import describable, side_hash
+from neggen.generation.journal.reviews import read_reviews
 from neggen.generation.records import (
     MODALITIES,
     SCHEMA,
@@ -22,6 +23,7 @@ from neggen.generation.records import (
     check_records,
     records_frame,
 )
+from neggen.generation.reviews import changing, known_reviews, put_in_reviews
 from neggen.generation.stock import stock_replacements
 from neggen.workspace import atomic_path
 
@@ -69,25 +71,35 @@ class RecordWriter:
 
 
 @contextmanager
-def written(path: Path, generator: str, data: Dataset) -> Iterator[RecordWriter]:
+def written(path: Path, generator: str, data: Dataset, journal: Path) -> Iterator[RecordWriter]:
     """Yield a writer of records that replace those of the same modalities when all went well.
 
     Records of other modalities stay, unless no item has that side any more. Without any new record
     the file stays as it is: a run that failed throughout should not cost the records of a good one.
+    What people decided about records goes over what a generator writes.
+
+    Args:
+        path: the file to replace.
+        generator: who writes the records.
+        data: the catalogue.
+        journal: the path of the journal, which holds the reviews.
 
     Raises:
         NegGenError: Before anything is yielded, if the file there is damaged; if it cannot be
             written.
     """
-    if path.is_file():
-        read_records(path)  # what could not be kept should be known before anything is asked
+    if path.is_file():  # what could not be kept should be known before anything is asked
+        current_records(path, journal, data)
     try:
-        with atomic_path(path) as temporary:
+        with ExitStack() as locked, atomic_path(path) as temporary:
             writer = RecordWriter(temporary, generator, data)
             yield writer
             writer.close()
+            locked.enter_context(changing(path))
             if path.is_file():
                 _keep_others(path, temporary, data)
+            if reviews := read_reviews(journal):
+                put_in_reviews(temporary, reviews, data, fresh=True)
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         raise NegGenError(
             f"{path} cannot be written ({error}); make room or mend its permissions and run the "
@@ -145,6 +157,37 @@ def read_records(path: Path) -> pl.DataFrame:
         ) from None
     check_records(frame, str(path))
     return frame
+
+
+def current_records(path: Path, journal: Path, data: Dataset) -> pl.DataFrame:
+    """Read records as people decided about them, and check every one.
+
+    A review that is in the journal but not in the file yet, because the process that kept it died
+    in between, is put into the file first.
+
+    Args:
+        path: the file of records.
+        journal: the path of the journal.
+        data: the catalogue as it is now.
+
+    Raises:
+        NegGenError: If the file is missing, damaged, or holds an invalid record, if the journal
+            cannot be read, or if the file has to be changed and cannot be.
+    """
+    records = read_records(path)
+    reviews = read_reviews(journal)
+    if not reviews or reviews[-1].number <= known_reviews(path):
+        return records
+    try:
+        with changing(path), atomic_path(path) as temporary:
+            shutil.copyfile(path, temporary)
+            put_in_reviews(temporary, reviews, data, fresh=False)
+    except OSError as error:
+        raise NegGenError(
+            f"{path} cannot be changed ({error.strerror}), though the journal holds reviews that "
+            "it lacks; make room or mend its permissions and try again: they are kept."
+        ) from None
+    return read_records(path)
 
 
 def earlier_import(path: Path, data: Dataset) -> str | None:

@@ -94,7 +94,8 @@ async def generate_async(
         runner, summary = run.runner(journal), run.summary
         stock: frozenset[tuple[str, str]] = frozenset()
         while True:
-            with written(workspace.records_path, run.generator, data) as records:
+            place = workspace.records_path
+            with written(place, run.generator, data, workspace.journal_path) as records:
                 await runner.run(item_inputs(data, run.sides), records.add, run.workers)
                 found = frozenset() if backend.finished else records.stock() - stock
             summary.stopped = runner.stopped

@@ -1,1 +1,1 @@
-"""Looking at it: the report."""
+"""Looking at it: the report, and the review app."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -49,16 +51,19 @@ def image_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answ
 
 
 def _measure_all(data: Dataset) -> dict[int, Measures]:
-    measures = {}
-    for item in describable(data, "image"):
+    def look(item: int) -> Measures | None:
         path = data.image_path(item)
         assert path is not None  # it is describable
         try:
             picture = open_picture(read_picture(path, str(data.item_ids[item])), DECODED_SIDE)
         except UnreadablePicture:
-            continue  # the item then has no answer, and the run says so
-        measures[item] = measure(picture)
-    return measures
+            return None  # the item then has no answer, and the run says so
+        return measure(picture)
+
+    items = describable(data, "image")
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:  # decoding leaves the lock
+        found = dict(zip(items, threads.map(look, items), strict=True))
+    return {item: measures for item, measures in found.items() if measures is not None}
 
 
 def _answer(
