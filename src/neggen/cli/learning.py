@@ -1,16 +1,18 @@
-"""Commands about models: train, evaluate, recommend."""
+"""Commands about models: train, evaluate."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
-from neggen.cli.output import console, epochs, print_json, print_metrics, print_table, say
-from neggen.errors import NegGenError
+from neggen.cli.output import console, epochs, print_json, print_metrics, say
+
+if TYPE_CHECKING:
+    from neggen.training.loop import EpochLog
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as W/runs/neggen-random-0.")]
 
@@ -49,20 +51,27 @@ def train(
         int | None, typer.Option(min=0, help="Seeds the split alone, to vary only the training.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell tensorboard, mlflow or wandb about the training. Repeatable."),
+    ] = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a workspace; the best weights are chosen on the validation part.
 
     An interrupted training goes on from its last checkpoint when the same command is given again,
-    and ends with the same weights. A finished run is returned as it is.
+    and ends with the same weights. A finished run is returned as it is. Several processes train it
+    together under torchrun: torchrun --nproc-per-node 2 -m neggen.cli train W.
     """
     from neggen.config import parse_overrides
     from neggen.data.store import is_labeled, load_dataset
     from neggen.generation.record_files import earlier_import
     from neggen.models import model_class
     from neggen.recipe import Recipe
-    from neggen.runs import train_run
+    from neggen.runs import run_name, train_run
+    from neggen.tracking.following import following
+    from neggen.training.distributed import joined
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -79,10 +88,28 @@ def train(
         remark := earlier_import(place.records_path, load_dataset(place))
     ):
         say(remark)
-    with epochs() as on_epoch:
-        run = train_run(
-            place, recipe.model, recipe.model_settings, parts, name=name, on_epoch=on_epoch
-        )
+    settled = recipe.model_settings
+    settings_of_run = model_class(recipe.model).config_class.build(settled)
+    folder = place.runs_dir / (name or run_name(recipe.model, settings_of_run, parts))
+    about = {
+        "model": recipe.model,
+        "settings": settings_of_run.identity(),
+        "split": parts.model_dump(),
+    }
+    with (
+        joined(settled["device"]) as first,
+        epochs() as show,
+        following((track or []) if first else [], folder, about) as tell,
+    ):
+
+        def on_epoch(phase: str, log: EpochLog) -> None:
+            show(phase, log)
+            tell(phase, log)
+
+        shown = on_epoch if first else None
+        run = train_run(place, recipe.model, settled, parts, name=name, on_epoch=shown)
+    if not first:
+        return
     seconds = run.manifest["seconds"]
     if as_json:
         print_json({"run": str(run.folder), "seconds": seconds, "valid": run.best_validation})
@@ -104,6 +131,7 @@ def evaluate(
     On the split cold-items, the new items of the part are ranked among themselves.
     """
     from neggen.runs import Run, evaluate_run
+    from neggen.tracking.following import tell_figures
 
     opened = Run.open(run)
     with console.status("Evaluating"):
@@ -112,51 +140,5 @@ def evaluate(
         print_json({"run": str(run), "metrics": results})
     else:
         print_metrics(results, title=opened.folder.name)
-
-
-def recommend(
-    run: RunArgument,
-    user: Annotated[list[str], typer.Option("--user", "-u", help="A user id. Repeatable.")],
-    new_items: Annotated[
-        Path | None,
-        typer.Option(help="A workspace of items that came after training, generated and encoded."),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
-    include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Also items the user has used already.")
-    ] = False,
-    device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-) -> None:
-    """Recommend items to users, in the ids of your own data.
-
-    With --new-items, only items that nobody had used yet when the model was trained.
-    """
-    from neggen.data.store import load_dataset
-    from neggen.models.described_items import Described
-    from neggen.runs import Run
-    from neggen.runs import new_items as load_new_items
-    from neggen.workspace import Workspace
-
-    opened = Run.open(run)
-    model = opened.load_model(device)
-    if new_items is None:
-        found = model.recommend(user, k, exclude_seen=not include_seen)
-        data = load_dataset(opened.workspace)
-    elif isinstance(model, Described):
-        data = load_new_items(opened, Workspace.open(new_items))
-        found = model.recommend_new_items(data, user, k)
-    else:
-        raise NegGenError(
-            f"A {model.name} model cannot rank items that came after training; train neggen or "
-            f"neggen-linear."
-        )
-    if as_json:
-        print_json(found.to_dicts())
-        return
-    title = {item: data.item_title(position) for position, item in enumerate(data.item_ids)}
-    rows = [
-        [row["user_id"], str(row["rank"]), row["item_id"], title[row["item_id"]]]
-        for row in found.iter_rows(named=True)
-    ]
-    print_table(["user", "rank", "item", "title"], rows, title=opened.folder.name)
+    for name in tell_figures(opened, results):
+        say(f"{name} has these figures too.")

@@ -1,0 +1,115 @@
+"""Runs followed by trackers, which ``RUN/tracking.toml`` remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from neggen.errors import NegGenError
+from neggen.models.base import OnPhaseEpoch
+from neggen.runs import Run
+from neggen.tracking import TRACKERS
+from neggen.tracking.base import TrackedRun, Tracker
+from neggen.training.loop import EpochLog
+from neggen.workspace import read_toml, write_toml
+
+
+@contextmanager
+def following(
+    names: Sequence[str], folder: Path, parameters: Mapping[str, Any]
+) -> Iterator[OnPhaseEpoch]:
+    """Tell trackers about the training of a run; yields the callback for its epochs.
+
+    They are opened when there is something to tell, and get the best validation figures at the
+    end. A run that was finished before is told as a whole.
+
+    Args:
+        names: keys of :data:`neggen.tracking.TRACKERS`.
+        folder: of the run.
+        parameters: what decides the run, nested tables included.
+
+    Raises:
+        NegGenError: If a tracker is unknown, not installed, or cannot be used.
+    """
+    classes = [_installed(name) for name in dict.fromkeys(names)]
+    trackers: list[Tracker] = []
+
+    def tell(phase: str, log: EpochLog) -> None:
+        if classes and not trackers:
+            trackers.extend(_opened(classes, folder, parameters))
+        for tracker in trackers:
+            tracker.epoch(phase, log)
+
+    finished = False
+    try:
+        yield tell
+        if classes:
+            run = Run.open(folder)
+            if not trackers:
+                trackers.extend(_opened(classes, folder, parameters))
+                for phase, logs in run.history.items():
+                    for log in logs:
+                        tell(phase, EpochLog(**log))
+            for tracker in trackers:
+                tracker.figures("valid", run.best_validation)
+            finished = True
+    finally:
+        for tracker in trackers:
+            tracker.close(finished=finished)
+
+
+def tell_figures(run: Run, results: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Give figures by part to the trackers that follow a run; return their names.
+
+    Raises:
+        NegGenError: If one is not installed any more, or cannot be used.
+    """
+    names = list(_kept(run.folder))
+    manifest = run.manifest
+    parameters = {key: manifest[key] for key in ("model", "settings", "split")}
+    for tracker in _opened([_installed(name) for name in names], run.folder, parameters):
+        for part, figures in results.items():
+            tracker.figures(part, figures)
+        tracker.close(finished=True)
+    return names
+
+
+def _opened(
+    classes: Sequence[type[Tracker]], folder: Path, parameters: Mapping[str, Any]
+) -> list[Tracker]:
+    kept = _kept(folder)
+    trackers = []
+    for cls in classes:
+        followed = TrackedRun(folder, dict(_flat(parameters)), kept.setdefault(cls.name, {}))
+        trackers.append(cls(followed))
+        write_toml(folder / "tracking.toml", kept)
+    return trackers
+
+
+def _kept(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / "tracking.toml"
+    return read_toml(path) if path.is_file() else {}
+
+
+def _installed(name: str) -> type[Tracker]:
+    cls = TRACKERS.find(name)
+    if find_spec(cls.needs) is None:
+        raise NegGenError(
+            f"Tracking by {name} needs the package {cls.needs}; install it with: pip install "
+            f'"neggen[track]"'
+        )
+    return cls
+
+
+def _flat(
+    settings: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str | int | float | bool]]:
+    """Yield settings with dotted names; what is no plain value as text."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float)) else str(value)
