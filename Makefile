@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
 DATA ?= $(NEGGEN_DATA)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 ## the whole story on the built-in shop; writes demo/report.html
 demo: $(READY)
@@ -21,6 +21,10 @@ lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+## the documentation as pages, in site/; wants no network
+docs: $(TESTED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 ## every benchmark but those that want a GPU; needs DATA=folder of data sets
 bench: $(TESTED)
@@ -38,4 +42,4 @@ $(TESTED): $(READY)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo site .pytest_cache .ruff_cache .mypy_cache

@@ -20,8 +20,19 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "scipy", "polars", "o
 
 def test_every_arrow_has_a_command() -> None:
     stages = ["import", "generate", "encode", "train", "evaluate", "recommend", "report"]
-    others = ["explain", "journal", "quality", "run", "compare", "tune", "demo", "doctor"]
-    assert sorted([*stages, *others]) == COMMANDS
+    others = [
+        "similar",
+        "explain",
+        "journal",
+        "quality",
+        "run",
+        "compare",
+        "tune",
+        "demo",
+        "doctor",
+    ]
+    away = ["serve", "studio", "export", "push", "export-data"]
+    assert sorted([*stages, *others, *away]) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,11 +15,15 @@ from neggen.cli import (
     demo,
     doctor,
     explain,
+    exporting,
     generation,
     journal,
     learning,
     quality,
+    recommending,
     run,
+    serving,
+    studio,
 )
 from neggen.cli.output import fail, say
 from neggen.errors import NegGenError
@@ -45,10 +49,16 @@ app.command("evaluate")(learning.evaluate)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("tune")(compare.tune)
-app.command("recommend")(learning.recommend)
+app.command("recommend")(recommending.recommend)
+app.command("similar")(recommending.similar)
 app.command("explain")(explain.explain)
 app.command("report")(demo.report)
 app.command("quality")(quality.quality)
+app.command("export")(exporting.export)
+app.command("push")(exporting.push)
+app.command("export-data")(exporting.export_data)
+app.command("serve")(serving.serve)
+app.command("studio")(studio.studio)
 app.command("doctor")(doctor.doctor)
 
 

@@ -212,12 +212,12 @@ def encode(
     from neggen.data.store import load_dataset
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
-    from neggen.generation.record_files import earlier_import, read_records
+    from neggen.generation.record_files import current_records, earlier_import
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
-    records = read_records(place.records_path)
     data = load_dataset(place)
+    records = current_records(place.records_path, place.journal_path, data)
     if remark := earlier_import(place.records_path, data):
         say(remark)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
