@@ -140,6 +140,11 @@ class WordEncoder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+@pytest.fixture(scope="session")
+def word_encoder() -> WordEncoder:
+    return WordEncoder()
+
+
 def build(folder: Path, items, interactions, pictures: Path | None, **changes: Any) -> Workspace:
     """Import a catalogue and write and encode its records."""
     workspace = Workspace(folder)

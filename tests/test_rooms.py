@@ -20,8 +20,10 @@ ROOMS = [
     ("training",),
     ("models",),
     ("recipe", "runs"),
+    ("tracking",),
     ("quality",),
     ("comparison",),
+    ("serving",),
     ("studio",),
     ("cli",),
 ]

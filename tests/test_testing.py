@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
@@ -49,6 +50,16 @@ class Drifting(EASE):
         return super()._score(users)
 
 
+class Amnesic(EASE):
+    def _score_histories(self, histories: csr_matrix) -> Tensor:
+        return super()._score_histories(histories[::-1])
+
+
+class Alike(EASE):
+    def item_vectors(self, items: Tensor) -> Tensor:
+        return torch.ones(len(items), 1)
+
+
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
@@ -58,6 +69,9 @@ class Drifting(EASE):
         (Impersonal, "test_finds_the_planted_groups"),
         (Upside, "test_finds_the_planted_groups"),
         (Drifting, "test_recommendations_carry_the_scores"),
+        (Amnesic, "test_recommends_by_a_history"),
+        (Alike, "test_lists_can_be_spread"),
+        (Alike, "test_finds_like_items"),
     ],
 )
 def test_a_broken_model_fails(broken: type[Recommender], test: str, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neggen.models.lgmrec import LGMRec
     from neggen.models.lightgcn import LightGCN
     from neggen.models.linear_neggen import LinearNegGen
+    from neggen.models.loading import load
     from neggen.models.mf import MF
     from neggen.models.mgcn import MGCN
     from neggen.models.mmgcn import MMGCN
@@ -66,6 +67,7 @@ _HOMES = {
     "SLMRec": "neggen.models.slmrec",
     "VBPR": "neggen.models.vbpr",
     "Workspace": "neggen.workspace",
+    "load": "neggen.models.loading",
     "make_shop": "neggen.data.shop",
 }
 
@@ -93,6 +95,7 @@ __all__ = [
     "Popularity",
     "SLMRec",
     "Workspace",
+    "load",
     "make_shop",
 ]
 

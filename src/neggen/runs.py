@@ -31,11 +31,12 @@ from neggen.data.store import load_dataset
 from neggen.encoding.store import encoder_of, load_vectors
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import KS, candidates_of, evaluate_ranking
-from neggen.generation.record_files import read_records
+from neggen.generation.record_files import current_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
+from neggen.training.distributed import first_says, writes
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
 
 
@@ -86,7 +87,7 @@ class Run:
     @property
     def workspace(self) -> Workspace:
         """The workspace this run lies in."""
-        return Workspace.open(self.folder.resolve().parents[1])
+        return Workspace.open(self.folder.resolve().parent.parent)
 
     @property
     def best_validation(self) -> dict[str, float]:
@@ -161,7 +162,7 @@ def train_run(
         data = with_vectors(workspace, data)
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash
-    if run.manifest_path.is_file():
+    if first_says(run.manifest_path.is_file(), config.device):
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
             return run
@@ -178,6 +179,9 @@ def train_run(
 
     started = time.monotonic()
     model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
+    if not writes():
+        first_says(True, config.device)  # that the run is written
+        return run
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
@@ -187,6 +191,7 @@ def train_run(
         about["modality_shares"] = modality_shares(model, data)
     write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
+    first_says(True, config.device)
     return run
 
 
@@ -217,7 +222,7 @@ def usual_name(manifest: Mapping[str, Any]) -> str:
 
 def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     """Attach the workspace's records and vectors to a data set."""
-    records = read_records(workspace.records_path)
+    records = current_records(workspace.records_path, workspace.journal_path, data)
     return data.replace(records=records, vectors=load_vectors(workspace, data, records))
 
 
