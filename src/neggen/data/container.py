@@ -10,15 +10,17 @@ from __future__ import annotations
 import struct
 import zlib
 
+from neggen.data.exif import PREFIX, only_orientation, overlapping
+
 MOST_SCANS = 100
 """Passes over a JPEG; progressive ones have about ten."""
 MOST_SEGMENTS = 1000
 """Parts before a JPEG's first scan that a decoder needs; there are about ten."""
-MOST_EXIF_BYTES = 2**16
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
 GIF = b"GIF8"
+AVIF = b"ftyp"
 
 
 class OddContainer(Exception):
@@ -40,6 +42,8 @@ def drawn_part(data: bytes) -> bytes:
             return _png(data)
         if data.startswith(GIF):
             return _gif(data)
+        if data.startswith(AVIF, 4) and overlapping(data):
+            raise OddContainer("built of overlapping metadata")
     except (IndexError, struct.error):
         raise OddContainer("cut off") from None
     return data
@@ -62,7 +66,10 @@ def _jpeg(data: bytes) -> bytes:
             raise OddContainer("cut off")
         (length,) = struct.unpack_from(">H", data, at + 2)
         segment = data[at : at + 2 + length]
-        is_exif = marker == 0xE1 and segment[4:10] == b"Exif\0\0" and not has_exif
+        is_exif = marker == 0xE1 and segment[4:10] == PREFIX and not has_exif
+        if is_exif:
+            body = PREFIX + only_orientation(segment[4:])
+            segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
         has_exif = has_exif or is_exif
         # Of applications' segments, JFIF and Adobe say how colors are stored. FE is a comment.
         if is_exif or not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
@@ -87,7 +94,9 @@ def _png(data: bytes) -> bytes:
             pixels += memoryview(data)[at + 8 : min(end - 4, len(data))]
         elif kind == b"IEND":
             break
-        elif kind in (b"IHDR", b"PLTE", b"tRNS") or (kind == b"eXIf" and length <= MOST_EXIF_BYTES):
+        elif kind == b"eXIf":
+            kept.setdefault(kind, _chunk(kind, only_orientation(data[at + 8 : end - 4])))
+        elif kind in (b"IHDR", b"PLTE", b"tRNS"):
             kept.setdefault(kind, data[at:end])
         at = end
     order = (b"IHDR", b"PLTE", b"tRNS", b"eXIf")  # whatever their order, it must be this

@@ -15,9 +15,10 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from neggen.data.container import OddContainer, drawn_part
+from neggen.data.exif import orientation
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64 * 10**6
@@ -49,7 +50,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 _LARGE_PIXELS = 16 * 10**6
 _large = threading.Lock()
 
-_TURNS: dict[object, Image.Transpose] = {
+_TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -160,14 +161,7 @@ def _upright_rgb(picture: Image.Image, longest_side: int) -> Image.Image:
     small.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if small.mode == "RGBA":
         small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
-    method = _TURNS.get(_orientation(picture))
+    method = _TURNS.get(orientation(picture.info.get("exif", b"")))
     upright = (small if method is None else small.transpose(method)).convert("RGB")
     upright.info = {}  # which some formats would save: profiles, comments
     return upright
-
-
-def _orientation(picture: Image.Image) -> object:
-    try:
-        return picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Damaged metadata, which raise nearly anything, do not spoil the picture.
-        return None

@@ -120,7 +120,8 @@ def _squared_lengths(table: Tensor, rows: Tensor, looked_up: Tensor | None) -> T
     """Return ‖x‖² of some rows of a table, from the rows or the whole table, whichever is less."""
     if looked_up is None and len(rows) < len(table):
         # A parameter also gets the gradient of what scores, which is dense: their sum is dense too.
-        looked_up = F.embedding(rows, table, sparse=table.is_leaf)
+        # On a GPU, where zeros cost little, a sparse one would have to be sorted.
+        looked_up = F.embedding(rows, table, sparse=table.is_leaf and not table.is_cuda)
     if looked_up is not None:
         return looked_up.square().sum(1)
     return F.embedding(rows, table.square().sum(1, keepdim=True)).squeeze(1)
