@@ -4,6 +4,7 @@ Prints one line of JSON a look at validation, with the seconds of training alone
 writes the factors that validated best.
 """
 
+import contextlib
 import json
 import sys
 
@@ -62,7 +63,5 @@ def look(iteration: int, elapsed: float, *_: object) -> None:
         raise Enough
 
 
-try:
+with contextlib.suppress(Enough):
     model.fit(train, show_progress=False, callback=look)
-except Enough:
-    pass
