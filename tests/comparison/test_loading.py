@@ -8,6 +8,7 @@ from neggen.comparison.fitting import Task
 from neggen.comparison.loading import split_data, varied_data
 from neggen.comparison.study import Row
 from neggen.config import SplitConfig
+from neggen.data.selection import selected
 from neggen.data.store import load_dataset, save_dataset
 from neggen.workspace import Workspace, read_toml, write_toml
 
@@ -38,7 +39,7 @@ def test_another_import_is_read_again(ready: Workspace) -> None:
     before = Task(ready, row, split, 0, "cpu")
     fit = before.fit({})
     data = load_dataset(ready)
-    save_dataset(ready, data._select(data.users > 5), source="fewer", overwrite=True)
+    save_dataset(ready, selected(data, data.users > 5), source="fewer", overwrite=True)
     for stale in (ready.records_path, ready.vectors_dir):
         shutil.rmtree(stale, ignore_errors=True)
     ready.records_path.unlink()
