@@ -26,9 +26,9 @@ lint: $(TESTED)
 docs: $(TESTED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-## every benchmark but those that want a GPU; needs DATA=folder of data sets
+## every benchmark but those that want a GPU or an hour; needs DATA=folder of data sets
 bench: $(TESTED)
-	for benchmark in $(filter-out benchmarks/common.py benchmarks/encoder_tuning.py,$(wildcard benchmarks/*.py)); do \
+	for benchmark in $(filter-out benchmarks/common.py benchmarks/encoder_tuning.py benchmarks/scale.py,$(wildcard benchmarks/*.py)); do \
 	    $(BIN)/python $$benchmark --data "$(DATA)" || exit 1; \
 	done
 

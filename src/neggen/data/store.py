@@ -41,7 +41,8 @@ def save_dataset(
         workspace: the folder, which need not exist.
         data: what to write; its split, records and vectors are not part of it.
         source: where the data came from, for the manifest.
-        overwrite: replace the data of another import. Generated answers and runs stay.
+        overwrite: replace the data of another import, or write the same anew, which mends damaged
+            files. Generated answers and runs stay.
 
     Returns:
         Whether anything was written: False if the workspace holds the same content already.
@@ -51,7 +52,8 @@ def save_dataset(
             no longer the one that was read.
     """
     if workspace.manifest_path.exists():
-        if workspace.manifest().get("content_hash") == data.content_hash:
+        same = workspace.manifest().get("content_hash") == data.content_hash
+        if same and not overwrite:
             return False
         if not overwrite:
             raise _holds_other_data(workspace)

@@ -100,7 +100,7 @@ def csr_tensor(matrix: csr_matrix, device: torch.device | str = "cpu") -> Tensor
 def multiply(matrix: Tensor, nodes: Tensor) -> Tensor:
     """Return the product of a sparse and a dense matrix; gradients are the caller's business.
 
-    On a CPU as weighted sums of looked-up rows, in a fraction of the time of torch's own product
+    On a CPU as weighted sums of looked-up rows, which is faster than torch's own product there
     (``benchmarks/propagation.py``). Every row is summed in its own order, so that the result is the
     same with any number of threads.
 

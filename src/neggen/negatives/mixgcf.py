@@ -47,8 +47,9 @@ class MixGCF(Sampler):
             users, candidates = view.users(batch.users), view.items_by_hop(batch.negatives)
             scores = torch.einsum("bd,bmhd->bmh", users, candidates)  # [batch, M, hops]
             taken = batch.negatives.gather(1, scores.argmax(1))  # [batch, hops]
-        positives = view.items_by_hop(batch.positives)  # [batch, hops, d]
-        negatives = view.items_each_at_its_hop(taken)  # [batch, hops, d]
+        # Looked up together, since the gradient of each lookup is as large as the table.
+        both = torch.stack([batch.positives[:, None].expand_as(taken), taken])  # [2, batch, hops]
+        positives, negatives = view.items_each_at_its_hop(both)  # each [batch, hops, d]
         shares = torch.rand(taken.shape, generator=generator, device=taken.device)[..., None]
         mixed = shares * positives + (1 - shares) * negatives
         return Draw(taken[:, :1], mixed.mean(1, keepdim=True))
