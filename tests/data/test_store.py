@@ -268,3 +268,11 @@ def test_names_stay_inside_the_workspace(data: Dataset, workspace: Workspace) ->
     pairs = data.test_sets["shifted"]
     with pytest.raises(NegGenError, match=r"'\.\./up' cannot be a file name"):
         save_dataset(workspace, data.replace(test_sets={"../up": pairs}), source="here")
+
+
+def test_overwriting_mends_a_damaged_workspace(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    workspace.items_path.write_bytes(b"PAR1 no longer")
+    assert not save_dataset(workspace, data, source="here"), "the manifest says it is there"
+    assert save_dataset(workspace, data, source="here", overwrite=True)
+    assert load_dataset(workspace).content_hash == data.content_hash
