@@ -163,6 +163,7 @@ def test_what_is_reviewed_in_the_browser_is_encoded_and_trained_on(browser, stud
     expect(badge).to_have_text("edited")
 
     page.get_by_role("tab", name="Browse").click()
+    expect(page.locator("#found")).to_contain_text("of ")
     page.locator("#search input, #search textarea").fill("velvet curtain")
     page.locator("#search input, #search textarea").press("Enter")
     expect(page.locator("#found")).to_contain_text("1–1 of 1")
