@@ -64,7 +64,7 @@ def studio(
     what was decided. Ctrl-C ends it.
     """
     try:
-        from neggen.studio.app import read_token, serve_studio
+        from neggen.studio.app import check_access, read_token, serve_studio
     except ModuleNotFoundError as error:
         raise NegGenError(
             f"The studio needs {error.name}, which is not installed; "
@@ -75,6 +75,7 @@ def studio(
 
     writer = Writer(base_url=base_url, model=model, temperature=temperature, seed=seed)
     token = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
+    check_access(host, token)
     place = Workspace.open(workspace)
     _measure(place)
     with console.status("Opening"):

@@ -53,6 +53,24 @@ def make_app(desk: Desk, reviewer: str, token: str | None) -> ASGIApp:
     return Guard(app, token)
 
 
+def check_access(host: str, token: str | None) -> None:
+    """Check that nobody is let in by mistake.
+
+    Raises:
+        NegGenError: If the address is open to others without a token, or with one to be guessed.
+    """
+    if token is None and not is_loopback(host):
+        raise NegGenError(
+            f"Without a token only this machine is served, and {host} is open to others; set "
+            "NEGGEN_STUDIO_TOKEN, give --token-file, or leave --host at 127.0.0.1."
+        )
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise NegGenError(
+            f"The token has {len(token)} characters and could be guessed; take {SHORTEST_TOKEN} or "
+            "more, such as those of: openssl rand -hex 32"
+        )
+
+
 def serve_studio(
     desk: Desk,
     *,
@@ -75,16 +93,7 @@ def serve_studio(
     Raises:
         NegGenError: If the address cannot be taken, or is open to others without a token.
     """
-    if token is None and not is_loopback(host):
-        raise NegGenError(
-            f"Without a token only this machine is served, and {host} is open to others; set "
-            "NEGGEN_STUDIO_TOKEN, give --token-file, or leave --host at 127.0.0.1."
-        )
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise NegGenError(
-            f"The token has {len(token)} characters and could be guessed; take {SHORTEST_TOKEN} or "
-            "more, such as those of: openssl rand -hex 32"
-        )
+    check_access(host, token)
     with _bound(host, port) as listening:
         config = uvicorn.Config(
             make_app(desk, reviewer, token), log_level="warning", access_log=False, ws="none",
