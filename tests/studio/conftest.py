@@ -50,6 +50,12 @@ def finished(build_workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace.path
 
 
+@pytest.fixture(scope="session")
+def described(described: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the workspace of that name, since an app that serves it keeps its journal open."""
+    return shutil.copytree(described, tmp_path_factory.mktemp("studio") / "w")
+
+
 VOID = {"meta", "img"}
 
 
