@@ -273,10 +273,9 @@ def evaluate_run(
         target = data.matrix(part)
         if target.nnz == 0:
             raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
-        seen = data.everything if part in data.test_sets else data.train
         result = evaluate_ranking(
             model.score_index,
-            seen,
+            data.known_before(part),
             target,
             ks=KS,
             candidates=candidates_of(target, data.train),

@@ -49,7 +49,7 @@ def rank(model: Recommender, data: Dataset, part: str, device: str) -> RankingRe
     target = data.matrix(part)
     return evaluate_ranking(
         model.score_index,
-        data.everything if part in data.test_sets else data.train,
+        data.known_before(part),
         target,
         candidates=candidates_of(target, data.train),
         device=device,

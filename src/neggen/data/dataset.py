@@ -225,6 +225,14 @@ class Dataset:
         rows = self.parts == PARTS.index(name)
         return incidence(self.users[rows], self.items[rows], self.shape)
 
+    def known_before(self, part: str) -> csr_matrix:
+        """Return what is taken out of the ranking when ``part`` is measured, 0/1 CSR.
+
+        Each user's training items (not the validation items, as in the MMRec protocol); for a
+        further test set, everything in the log.
+        """
+        return self.everything if part in self.test_sets else self.train
+
     @cached_property
     def train(self) -> csr_matrix:
         """The training interactions, 0/1 CSR ``[users, items]``."""

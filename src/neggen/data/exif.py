@@ -7,6 +7,8 @@ asked nor handed the metadata of strangers.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 PREFIX = b"Exif\0\0"
 ORIENTATION = 0x0112
@@ -23,16 +25,7 @@ def orientation(exif: bytes) -> int:
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return UPRIGHT
-    try:
-        (start,) = struct.unpack_from(f"{order}I", exif, 4)
-        (tags,) = struct.unpack_from(f"{order}H", exif, start)
-        for number in range(tags):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * number)
-            if tag == ORIENTATION:
-                return int(value)
-    except struct.error:  # it ends early
-        pass
-    return UPRIGHT
+    return next((tag.value for tag in _tags(exif, order) if tag.number == ORIENTATION), UPRIGHT)
 
 
 def only_orientation(exif: bytes) -> bytes:
@@ -50,21 +43,29 @@ def overlapping(data: bytes) -> bool:
         at = data.find(header)
         while at >= 0:
             found += 1
-            if found > MOST_HEADERS or _claimed(memoryview(data)[at:], order) > len(data):
+            rest = memoryview(data)[at:]
+            claims = (tag.values * WIDTHS.get(tag.kind, 1) for tag in _tags(rest, order))
+            if found > MOST_HEADERS or sum(min(claim, len(rest)) for claim in claims) > len(data):
                 return True
             at = data.find(header, at + 1)
     return False
 
 
-def _claimed(exif: memoryview, order: str) -> int:
-    """Return how many bytes the tags of the first directory claim."""
-    total = 0
+class _Tag(NamedTuple):
+    """An entry of the first directory: its number, the kind of its values, how many, and a short one."""
+
+    number: int
+    kind: int
+    values: int
+    value: int
+
+
+def _tags(exif: bytes | memoryview, order: str) -> Iterator[_Tag]:
+    """Yield the tags of the first directory, as far as there are any."""
     try:
         (start,) = struct.unpack_from(f"{order}I", exif, 4)
         (tags,) = struct.unpack_from(f"{order}H", exif, start)
         for number in range(tags):
-            _, kind, count = struct.unpack_from(f"{order}HHI", exif, start + 2 + 12 * number)
-            total += min(count * WIDTHS.get(kind, 1), len(exif))
+            yield _Tag(*struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * number))
     except struct.error:  # it ends early
-        pass
-    return total
+        return

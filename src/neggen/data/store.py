@@ -52,10 +52,9 @@ def save_dataset(
             no longer the one that was read.
     """
     if workspace.manifest_path.exists():
-        same = workspace.manifest().get("content_hash") == data.content_hash
-        if same and not overwrite:
-            return False
         if not overwrite:
+            if workspace.manifest().get("content_hash") == data.content_hash:
+                return False
             raise _holds_other_data(workspace)
     elif not overwrite:
         _refuse_strangers(workspace)

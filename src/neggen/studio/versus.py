@@ -146,7 +146,7 @@ def two_lists(
         hint = nearest(user_id, data.user_ids.head(100_000).to_list())
         raise NegGenError(f"There is no user '{user_id}' in this workspace.{hint}")
     target = data.matrix(part)
-    seen = data.everything if part in data.test_sets else data.train
+    seen = data.known_before(part)
     hidden = _items(target, found)
     if not hidden:
         raise NegGenError(

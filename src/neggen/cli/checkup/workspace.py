@@ -52,7 +52,6 @@ class Checkup:
 
     @property
     def _anew(self) -> str:
-        # While the manifest says that the same data are there, an import leaves them as they are.
         return f"delete {self.place.manifest_path} and import the source again with --overwrite"
 
     @cached_property

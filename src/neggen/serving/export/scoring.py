@@ -79,9 +79,9 @@ def ids_of(model: Recommender) -> tuple[pl.Series, pl.Series]:
     Raises:
         NegGenError: If the model is not fitted.
     """
-    if model.user_ids is None or model.item_ids is None:
-        raise NegGenError(f"This {model.name} model is not fitted; call fit(data) first.")
-    return model.user_ids, model.item_ids
+    items = model._fitted_items()
+    assert model.user_ids is not None  # it is fitted
+    return model.user_ids, items
 
 
 def vectors_of(model: Recommender) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
