@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from neggen.errors import NegGenError
-from neggen.studio.app import read_token, serve_studio
+from neggen.serving.access import given_token as read_token
+from neggen.studio.app import serve_studio
 from neggen.studio.desk import Desk
 from neggen.workspace import Workspace
 

@@ -64,17 +64,18 @@ def studio(
     what was decided. Ctrl-C ends it.
     """
     try:
-        from neggen.studio.app import check_access, read_token, serve_studio
+        from neggen.studio.app import check_access, serve_studio
     except ModuleNotFoundError as error:
         raise NegGenError(
             f"The studio needs {error.name}, which is not installed; "
             'install it with: pip install "neggen[studio]"'
         ) from None
+    from neggen.serving.access import given_token
     from neggen.studio.desk import Desk
     from neggen.workspace import Workspace
 
     writer = Writer(base_url=base_url, model=model, temperature=temperature, seed=seed)
-    token = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
+    token = given_token(token_file, os.environ.get(TOKEN_VARIABLE))
     check_access(host, token)
     place = Workspace.open(workspace)
     _measure(place)

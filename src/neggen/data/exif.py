@@ -52,7 +52,7 @@ def overlapping(data: bytes) -> bool:
 
 
 class _Tag(NamedTuple):
-    """An entry of the first directory: its number, the kind of its values, how many, and a short one."""
+    """A tag: its number, the kind of its values, how many these are, and the value if short."""
 
     number: int
     kind: int

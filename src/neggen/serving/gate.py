@@ -15,10 +15,10 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from neggen.serving.access import is_loopback
 from neggen.serving.logs import log
 from neggen.serving.refusals import Refusal, busy
 from neggen.serving.service import Service
-from neggen.serving.settings import is_loopback
 
 OPEN = ("/healthz", "/readyz")
 """What needs no token and is answered however busy the server is."""

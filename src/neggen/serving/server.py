@@ -10,7 +10,7 @@ from types import FrameType
 import torch
 import uvicorn
 
-from neggen.errors import NegGenError
+from neggen.serving.access import bind
 from neggen.serving.api import create_app
 from neggen.serving.logs import log, start_logging
 from neggen.serving.service import Service
@@ -69,23 +69,9 @@ def serve(settings: ServeSettings) -> None:
     check_reach(settings)
     start_logging()
     torch.set_num_threads(1)  # each answer has a thread of its own
-    with _bind(settings.host, settings.port) as bound:
+    # The address is taken before the model is loaded, but nobody connects until it is.
+    with bind(settings.host, settings.port) as bound:
         service = Service(settings)
         host, port = bound.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _Server(service, address).run([bound])
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Take the address before the model is loaded, but let nobody connect until it is."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Named as TCP, or asyncio leaves Nagle's algorithm on, which costs 40 ms a response.
-        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        return bound
-    except OSError as error:
-        raise NegGenError(
-            f"{host}:{port} cannot be taken ({error.strerror}); choose another --host or --port."
-        ) from None

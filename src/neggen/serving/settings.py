@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
@@ -11,10 +10,9 @@ from pydantic import Field, SecretStr
 
 from neggen.config import Config
 from neggen.errors import NegGenError
+from neggen.serving.access import SHORTEST_TOKEN, check_host, given_token
 
 TOKEN_VARIABLE = "NEGGEN_SERVE_TOKEN"
-SHORTEST_TOKEN = 16
-"""Characters below which a token could be guessed."""
 
 IndexKind = Literal["auto", "exact", "hnsw"]
 
@@ -61,20 +59,13 @@ def read_token(file: Path | None) -> SecretStr | None:
     Raises:
         NegGenError: If the file cannot be read, or the token is too short or not plain ASCII.
     """
-    where = f"The environment variable {TOKEN_VARIABLE}"
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    if file is not None:
-        where = str(file)
-        try:
-            token = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise NegGenError(f"The token file {file} cannot be read: {error}.") from None
-    elif not token:
+    token = given_token(file, os.environ.get(TOKEN_VARIABLE))
+    if token is None:
         return None
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise NegGenError(
-            f"{where} must hold a token of {SHORTEST_TOKEN} or more plain characters; make one "
-            f"with: openssl rand -hex 32"
+            f"{file or f'The environment variable {TOKEN_VARIABLE}'} must hold a token of "
+            f"{SHORTEST_TOKEN} or more plain characters; make one with: openssl rand -hex 32"
         )
     return SecretStr(token)
 
@@ -85,22 +76,5 @@ def check_reach(settings: ServeSettings) -> None:
     Raises:
         NegGenError: If there is no token and the host is not the loopback.
     """
-    if settings.token is None and not is_loopback(settings.host):
-        raise NegGenError(
-            f"Without a token only this machine is served, and {settings.host} is open to others; "
-            f"set {TOKEN_VARIABLE}, give --token-file, or leave --host at 127.0.0.1."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address leads to this machine alone.
-
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "shop.example")]
-    [True, True, True, False, False]
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    if settings.token is None:
+        check_host(settings.host, TOKEN_VARIABLE)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -14,7 +12,7 @@ from starlette.types import ASGIApp
 
 from neggen.errors import NegGenError
 from neggen.generation.journal.reviews import Key
-from neggen.serving.settings import SHORTEST_TOKEN, is_loopback
+from neggen.serving.access import SHORTEST_TOKEN, bind, check_host
 from neggen.studio.browse_page import BrowsePage
 from neggen.studio.compare_page import ComparePage
 from neggen.studio.desk import Desk
@@ -59,12 +57,9 @@ def check_access(host: str, token: str | None) -> None:
     Raises:
         NegGenError: If the address is open to others without a token, or with one to be guessed.
     """
-    if token is None and not is_loopback(host):
-        raise NegGenError(
-            f"Without a token only this machine is served, and {host} is open to others; set "
-            "NEGGEN_STUDIO_TOKEN, give --token-file, or leave --host at 127.0.0.1."
-        )
-    if token is not None and len(token) < SHORTEST_TOKEN:
+    if token is None:
+        check_host(host, "NEGGEN_STUDIO_TOKEN")
+    elif len(token) < SHORTEST_TOKEN:
         raise NegGenError(
             f"The token has {len(token)} characters and could be guessed; take {SHORTEST_TOKEN} or "
             "more, such as those of: openssl rand -hex 32"
@@ -94,7 +89,8 @@ def serve_studio(
         NegGenError: If the address cannot be taken, or is open to others without a token.
     """
     check_access(host, token)
-    with _bound(host, port) as listening:
+    with bind(host, port) as listening:
+        listening.listen()
         config = uvicorn.Config(
             make_app(desk, reviewer, token), log_level="warning", access_log=False, ws="none",
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
@@ -102,17 +98,6 @@ def serve_studio(
         place = f"[{host}]" if ":" in host else host
         on_ready(f"http://{place}:{listening.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise NegGenError(
-            f"{host}:{port} cannot be taken ({error.strerror or error}); choose another --port, "
-            "or --port 0 for one that is free."
-        ) from None
 
 
 def _blocks(desk: Desk, reviewer: str) -> gr.Blocks:
@@ -170,17 +155,3 @@ def _blocks(desk: Desk, reviewer: str) -> gr.Blocks:
         compare_tab.select(compare.open, chosen, compare.outputs, **QUICK)
         review.seen.change(title, None, brand, **QUICK)
     return blocks
-
-
-def read_token(file: Path | None, environment: str | None) -> str | None:
-    """Return the token from a file, else from the environment, else None.
-
-    Raises:
-        NegGenError: If the file cannot be read.
-    """
-    if file is None:
-        return (environment or "").strip() or None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NegGenError(f"The token file {file} cannot be read: {error}.") from None

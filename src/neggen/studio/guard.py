@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neggen.serving.settings import is_loopback
+from neggen.serving.access import is_loopback
 from neggen.studio.pages import page
 
 COOKIE = "neggen_studio"
