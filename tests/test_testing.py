@@ -14,7 +14,8 @@ from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext, Recommender
 from neggen.models.ease import EASE
 from neggen.models.popularity import Popularity
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig
+from neggen.negatives.view import View
 from neggen.testing import RecommenderContract, SamplerContract, checkerboard, refuses
 
 

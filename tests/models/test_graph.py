@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from neggen.models.graph import csr_tensor, normalized_adjacency, propagate
+from neggen.models.graph import csr_tensor, normalized_adjacency, propagate, propagate_by_hop
 
 
 def dense_adjacency(train: np.ndarray) -> torch.Tensor:
@@ -73,3 +73,19 @@ def test_tells_users_nothing_about_torchs_beta_state() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         normalized_adjacency(csr_matrix(some_interactions()))
+
+
+def test_hop_by_hop_equals_the_dense_computation_and_passes_the_numerical_check() -> None:
+    dense = dense_adjacency(some_interactions())
+    sparse = csr_tensor(csr_matrix(dense.numpy()))
+    nodes = torch.randn(15, 2, dtype=torch.float64, generator=torch.Generator())
+    hops, mean = propagate_by_hop(sparse, nodes.requires_grad_(), 2)
+    expected = torch.stack([torch.matrix_power(dense, k) @ nodes for k in range(3)], dim=1)
+    assert torch.allclose(torch.stack(hops, dim=1), expected)
+    assert torch.allclose(mean, expected.mean(1))
+
+    def both(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        hops, mean = propagate_by_hop(sparse, x, 2)
+        return *hops, mean
+
+    assert torch.autograd.gradcheck(both, nodes)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from neggen.data.dataset import Dataset
 from neggen.negatives import sampler_config
 from neggen.negatives.ans import ANS, ANSConfig
-from neggen.negatives.base import View
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, refuses
 
 
@@ -31,7 +31,7 @@ class TestANS(SamplerContract):
         nodes, users = by_hop.detach(), data.shape[0]
         sampler = self.sampler(data)
         sampler.prepare(nodes.shape[2], seed=0)
-        view, generator = View(nodes.mean(1), users, nodes), torch.Generator().manual_seed(5)
+        view, generator = View(nodes.unbind(1), users), torch.Generator().manual_seed(5)
         draw = sampler.choose(batch, view, generator)
         shape = (*batch.negatives.shape, *nodes.shape[1:])
         uniform = torch.rand(shape, generator=torch.Generator().manual_seed(5))

@@ -12,8 +12,8 @@ import torch
 
 from neggen.data.dataset import Dataset
 from neggen.negatives import sampler_config
-from neggen.negatives.base import View
 from neggen.negatives.dens import DENS, DENSConfig
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, refuses
 
 
@@ -30,7 +30,7 @@ class TestDENS(SamplerContract):
         sampler = self.sampler(data)
         sampler.prepare(nodes.shape[2], seed=0)
         sampler.begin_epoch(epoch)
-        view = View(nodes.mean(1), users, nodes)
+        view = View(nodes.unbind(1), users)
         draw = sampler.choose(batch, view, torch.Generator())
         own, gates = {1: 1, 51: 0.5, 300: 0}[epoch], sampler.gates
         for row, user in enumerate(batch.users):

@@ -10,8 +10,9 @@ from scipy.stats import chisquare
 
 from neggen import MF, NegGen
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, View
+from neggen.negatives.base import Batch
 from neggen.negatives.dns import DNS, DNSConfig
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, refuses
 
 
@@ -38,7 +39,7 @@ def test_each_of_the_best_is_equally_likely(tiny, top: int) -> None:
     batch = Batch(*(torch.zeros(rows, dtype=torch.long),) * 2, torch.tensor([[5, 2, 4, 3]] * rows))
     scores = torch.tensor([[1.0], [0], [0], [0], [9], [9], [0.5], [-1], [0.7], [0.1]])
     sampler = DNS(DNSConfig(candidates=4, top=top), tiny.data)
-    taken = sampler.choose(batch, View(scores, 4), torch.Generator().manual_seed(0)).items
+    taken = sampler.choose(batch, View((scores,), 4), torch.Generator().manual_seed(0)).items
     counts = np.bincount(taken[:, 0], minlength=6)  # items 4, 2, 5 and 3 score .7, .5, .1 and −1
     assert counts[[4, 2, 5][:top]].sum() == rows
     assert chisquare(counts[[4, 2, 5][:top]]).pvalue > 1e-3
@@ -54,7 +55,7 @@ def test_its_expected_loss_is_that_of_the_authors(tiny, top: int, summed: float)
     users = torch.arange(2).repeat(rows)
     batch = Batch(users, users, torch.arange(5).expand(2 * rows, 5))
     sampler = DNS(DNSConfig(candidates=5, top=top), tiny.data)
-    taken = sampler.choose(batch, View(nodes, 2), torch.Generator().manual_seed(0)).items[:, 0]
+    taken = sampler.choose(batch, View((nodes,), 2), torch.Generator().manual_seed(0)).items[:, 0]
     losses = F.softplus(scores[users, taken] - positive[users]).view(rows, 2)
     assert top * losses.mean(0).sum() == pytest.approx(summed, rel=1e-5 if top == 1 else 0.01)
 

@@ -12,8 +12,8 @@ import torch
 
 from neggen.data.dataset import Dataset
 from neggen.negatives import sampler_config
-from neggen.negatives.base import View
 from neggen.negatives.mixgcf import MixGCF, MixGCFConfig
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, refuses
 
 
@@ -26,7 +26,7 @@ class TestMixGCF(SamplerContract):
         data = self.data()
         batch, _, by_hop = self.draw(data, times=1)
         nodes, users = by_hop.detach(), data.shape[0]
-        view, generator = View(nodes.mean(1), users, nodes), torch.Generator().manual_seed(5)
+        view, generator = View(nodes.unbind(1), users), torch.Generator().manual_seed(5)
         draw = self.sampler(data).choose(batch, view, generator)
         shares = torch.rand(len(batch.users), 3, generator=torch.Generator().manual_seed(5))
         for row, user in enumerate(batch.users):

@@ -12,10 +12,11 @@ from neggen import MF, LightGCN, NegGen
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.negatives import sampler_config
-from neggen.negatives.base import Batch, Sampler, View
+from neggen.negatives.base import Batch, Sampler
 from neggen.negatives.dens import DENS, DENSConfig
 from neggen.negatives.dns import DNS, DNSConfig
 from neggen.negatives.mixture import Mixture, MixtureConfig
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, all_in_training, checkerboard, refuses
 from neggen.training.loop import EpochLog
 
@@ -51,7 +52,7 @@ class TestOfChoices(SamplerContract):
     def test_items_stand_for_themselves_beside_what_is_made_up(self) -> None:
         data = self.data()
         _, draw, by_hop = self.draw(data, times=20)
-        looked_up = View(by_hop.mean(1), data.shape[0]).items(draw.items)
+        looked_up = View(by_hop.unbind(1), data.shape[0]).items(draw.items)
         plain = (draw.embeddings == looked_up).flatten(1).all(1)
         assert plain.float().mean() == pytest.approx(0.25, abs=0.05)
 
@@ -66,7 +67,7 @@ def test_draws_from_each_by_weight(weights: tuple) -> None:
     batch = Batch(rows, rows, mixture.propose(rows, rows, generator))
     assert batch.negatives.shape == (8000, 65)
     nodes = torch.tensor([[1.0], [1], [5], [5], [2], [3]])
-    taken = mixture.choose(batch, View(nodes, 2), generator).items
+    taken = mixture.choose(batch, View((nodes,), 2), generator).items
     share = 3 / 4 if weights else 1 / 2
     assert (taken == 3).float().mean() == pytest.approx(share + (1 - share) / 2, abs=0.02)
 
@@ -90,7 +91,7 @@ def test_penalties_count_by_weight(tiny) -> None:
     mixture.prepare(3, seed=0)
     mixture.begin_epoch(2)
     proposed = mixture.propose(users, positives, generator)
-    view = View(tiny.nodes, 4)
+    view = View((tiny.nodes,), 4)
     penalty = mixture.choose(Batch(users, positives, proposed), view, generator).penalty
 
     alone = DENS(DENSConfig(), tiny.data)

@@ -14,7 +14,8 @@ import torch
 from neggen import MF, LightGCN
 from neggen.data.dataset import Dataset
 from neggen.negatives import SAMPLERS
-from neggen.negatives.base import Batch, Sampler, View
+from neggen.negatives.base import Batch, Sampler
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, all_in_training, checkerboard
 
 PAGE = Path(__file__).parents[2] / "docs" / "samplers.md"
@@ -66,7 +67,7 @@ def test_it_takes_the_hardest_of_ever_more_candidates() -> None:
         sampler.begin_epoch(epoch)
         proposed = sampler.propose(users, positives, torch.Generator().manual_seed(0))
         batch = Batch(users, positives, proposed)
-        draw = sampler.choose(batch, View(nodes, 2), torch.Generator())
+        draw = sampler.choose(batch, View((nodes,), 2), torch.Generator())
         shares.append((draw.items == 2).float().mean().item())
     assert proposed.shape == (300, 50)
     assert shares[0] == pytest.approx(1 / 3, abs=0.1)

@@ -14,8 +14,9 @@ import torch
 
 from neggen.data.dataset import Dataset
 from neggen.negatives import sampler_config
-from neggen.negatives.base import Batch, View
+from neggen.negatives.base import Batch
 from neggen.negatives.srns import SRNS, SRNSConfig
+from neggen.negatives.view import View
 from neggen.testing import SamplerContract, all_in_training, refuses
 
 
@@ -42,9 +43,9 @@ def test_chooses_like_the_authors(tiny, done: int, alpha: float, expected: list[
     for number in range(compared):  # the embeddings that each of the epochs ended with
         past = torch.sin((1.7 + 0.05 * number) * torch.arange(1, 31)).view(10, 3)
         sampler.begin_epoch(done - compared + number + 2)
-        sampler.choose(tiny.batch, View(past, 4), torch.Generator())
+        sampler.choose(tiny.batch, View((past,), 4), torch.Generator())
     sampler.memory.copy_(tiny.batch.negatives)
-    draw = sampler.choose(tiny.batch, View(tiny.nodes, 4), torch.Generator())
+    draw = sampler.choose(tiny.batch, View((tiny.nodes,), 4), torch.Generator())
     assert draw.items[:, 0].tolist() == expected
 
 
@@ -64,7 +65,7 @@ def test_the_memory_is_renewed_by_the_softmax_without_replacement() -> None:
     sampler, batch = same_users(4000)
     nodes = torch.ones(4005 + 5, 1)
     nodes[4005:, 0] = torch.tensor([0.0, 1.0, 2.0, 4.0, 9.0])
-    sampler.choose(batch, View(nodes, 4005), torch.Generator().manual_seed(1))
+    sampler.choose(batch, View((nodes,), 4005), torch.Generator().manual_seed(1))
     found = sampler.memory[:4000].sort(1).values
     weight = {item: np.exp(score / 2) for item, score in ((1, 1), (2, 2), (3, 4))}
     total = sum(weight.values())
@@ -83,7 +84,7 @@ def test_a_user_of_several_rows_learns_from_the_first() -> None:
     nodes[8:, 0] = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
     users, none = torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.long)
     batch = Batch(users, none, torch.tensor([[3], [1], [4]]))
-    draw = sampler.choose(batch, View(nodes, 8), torch.Generator())
+    draw = sampler.choose(batch, View((nodes,), 8), torch.Generator())
     assert draw.items[:, 0].tolist() == [2, 2, 2]  # from the memory as it was
     assert sampler.memory[:3].sort(1).values.tolist() == [[1, 2], [2, 3], [1, 2]]
 

@@ -22,6 +22,7 @@ from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch, Draw
+from neggen.negatives.view import View
 from neggen.training.ranking_losses import compare
 from neggen.training.trainable import seeded
 
@@ -102,9 +103,9 @@ class FREEDOMModule(LightGCNModule):
         """Return what an epoch learns by, ``[users + items, d]``."""
         return propagate(self.adjacency, first, self.layers) + self._like(first)
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return the same hop by hop, S^L e added at every hop, ``[users + items, hops, d]``."""
-        return super().by_hop(first) + self._like(first)[:, None]
+    def by_hop(self, first: Tensor) -> View:
+        """Return the same hop by hop."""
+        return super().by_hop(first).plus(self._like(first))
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return user ``[users, d]`` and item ``[items, d]`` embeddings over the whole graph."""
@@ -118,20 +119,13 @@ class FREEDOMModule(LightGCNModule):
             like = self.item_graph.smooth(like)
         return torch.cat([torch.zeros_like(first[: self.users]), like])
 
-    def rank(
-        self,
-        first: Tensor,
-        final: Tensor,
-        batch: Batch,
-        generator: torch.Generator,
-        by_hop: Tensor | None = None,
-    ) -> Tensor:
+    def rank(self, first: Tensor, view: View, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the embeddings, and by each modality's projected features."""
-        loss = super().rank(first, final, batch, generator, by_hop)
+        loss = super().rank(first, view, batch, generator)
         if self.config.feature_weight == 0 or batch.negatives.numel() == 0:
             return loss
         ready = self.ranking_loss.ready
-        users = ready(F.embedding(batch.users, final))  # [batch, d]
+        users = ready(view.users(batch.users))  # [batch, d]
         items = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
         for features, projection in zip(self.features, self.projections, strict=True):
             if items.numel() < self.items:

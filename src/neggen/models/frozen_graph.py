@@ -17,6 +17,7 @@ from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.graph import item_graph, smooth
 from neggen.models.lightgcn import LightGCNModule
+from neggen.negatives.view import View
 
 
 class FrozenGraphConfig(LightGCNConfig, ContentConfig):
@@ -45,9 +46,9 @@ class FrozenGraphModule(LightGCNModule):
         """Return propagated embeddings, with S^L e⁰ added to the items', ``[users + items, d]``."""
         return super().final(first) + self._like(first)
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return the same hop by hop, S^L e⁰ added at every hop, ``[users + items, hops, d]``."""
-        return super().by_hop(first) + self._like(first)[:, None]
+    def by_hop(self, first: Tensor) -> View:
+        """Return the same hop by hop."""
+        return super().by_hop(first).plus(self._like(first))
 
     def _like(self, first: Tensor) -> Tensor:
         """Return S^L e⁰ of the items below zeros for the users, ``[users + items, d]``."""

@@ -169,6 +169,48 @@ def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
     return propagated
 
 
+class _PropagationByHop(torch.autograd.Function):
+    """Every hop and their mean, so that the gradients of all are propagated together.
+
+    Those of hops may be sparse: few rows are then added without a table of zeros around them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, adjacency: Tensor, nodes: Tensor, layers: int) -> tuple[Tensor, ...]:
+        ctx.adjacency = adjacency
+        hops, mean = [nodes], nodes / (layers + 1)
+        for _ in range(layers):
+            hops.append(multiply(adjacency, hops[-1]))
+            mean.add_(hops[-1], alpha=1 / (layers + 1))
+        return mean, *hops
+
+    @staticmethod
+    def backward(ctx: Any, of_mean: Tensor, *of_hops: Tensor) -> tuple[None, Tensor, None]:
+        # By Horner's rule, G₀ + Â(G₁ + Â(G₂ + …)), where G_l is the gradient of hop l.
+        share = 1 / len(of_hops)
+        total = of_mean.mul(share)
+        _add_gradient(total, of_hops[-1])
+        for gradient in reversed(of_hops[:-1]):
+            total = multiply(ctx.adjacency, total).add_(of_mean, alpha=share)
+            _add_gradient(total, gradient)
+        return None, total, None
+
+
+def _add_gradient(total: Tensor, gradient: Tensor) -> None:
+    if gradient.is_sparse:  # add_ would sort the rows first
+        total.index_add_(0, gradient._indices()[0], gradient._values())
+    else:
+        total.add_(gradient)
+
+
+def propagate_by_hop(
+    adjacency: Tensor, nodes: Tensor, layers: int
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return X, ÂX, …, Â^L X, and their mean, which :func:`propagate` returns, all as ``nodes``."""
+    mean, *hops = _PropagationByHop.apply(adjacency, nodes, layers)  # type: ignore[no-untyped-call]
+    return tuple(hops), mean
+
+
 class _Smoothing(torch.autograd.Function):
     """One multiplication; its own backward, because the adjacency is symmetric."""
 

@@ -26,6 +26,7 @@ from neggen.models.item_graphs import (
 from neggen.models.mf import MFModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
+from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
 
@@ -122,9 +123,9 @@ class LATTICEModule(MFModule):
         """Return what a step learns by, ``[users + items, d]``."""
         return torch.stack(self._hops(first)).mean(0) + self._like(first)
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return the same hop by hop, ``[users + items, hops, d]``."""
-        return torch.stack(self._hops(first), dim=1) + self._like(first)[:, None]
+    def by_hop(self, first: Tensor) -> View:
+        """Return the same hop by hop."""
+        return View(self._hops(first), self.users).plus(self._like(first))
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return user ``[users, d]`` and item ``[items, d]`` embeddings, the item graph anew."""
@@ -150,16 +151,9 @@ class LATTICEModule(MFModule):
                 like = self.item_graph.smooth(like)
         return torch.cat([torch.zeros_like(first[: self.users]), F.normalize(like, dim=1)])
 
-    def rank(
-        self,
-        first: Tensor,
-        final: Tensor,
-        batch: Batch,
-        generator: torch.Generator,
-        by_hop: Tensor | None = None,
-    ) -> Tensor:
+    def rank(self, first: Tensor, view: View, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the final embeddings, and regularize them too."""
-        return super().rank(final, final, batch, generator, by_hop)
+        return super().rank(view.final, view, batch, generator)
 
 
 def _nearest(rows: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:

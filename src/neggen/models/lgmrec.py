@@ -23,6 +23,7 @@ from neggen.models.graph import DirectedAdjacency, smooth
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import dropped
 from neggen.negatives.base import Batch
+from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
 
@@ -86,21 +87,20 @@ class LGMRecModule(LightGCNModule):
         collaborative = super().final(first)
         return collaborative + self._added(collaborative[self.users :])[0]
 
-    def by_hop(self, first: Tensor) -> Tensor:
+    def by_hop(self, first: Tensor) -> View:
         """Return the same hop by hop, all but LightGCN's added at every hop."""
-        hops = super().by_hop(first)  # [users + items, hops, d]
-        return hops + self._added(hops.mean(1)[self.users :])[0][:, None]
+        view = super().by_hop(first)
+        return view.plus(self._added(view.final[self.users :])[0])
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the final embeddings, which are regularized, and contrast the hypergraphs."""
-        hops = None
-        if self.sampler is not None and self.sampler.by_hop:
-            hops = super().by_hop(self.nodes)
-        collaborative = super().final(self.nodes) if hops is None else hops.mean(1)
-        added, hypergraphs = self._added(collaborative[self.users :], generator)
-        final = collaborative + added
-        by_hop = None if hops is None else hops + added[:, None]
-        loss = self.rank(final, final, batch, generator, by_hop)
+        if self.hop_by_hop:
+            view = super().by_hop(self.nodes)
+        else:
+            view = View((super().final(self.nodes),), self.users)
+        added, hypergraphs = self._added(view.final[self.users :], generator)
+        view = view.plus(added)
+        loss = self.rank(view.final, view, batch, generator)
         for one, other in combinations(hypergraphs, 2) if self.config.contrast else ():
             apart = self._apart(one.users, other.users, batch.users)
             apart = apart + self._apart(one.items, other.items, batch.positives)

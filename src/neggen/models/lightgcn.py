@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -10,8 +9,9 @@ from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.graph import normalized_adjacency, propagate, smooth
+from neggen.models.graph import normalized_adjacency, propagate, propagate_by_hop
 from neggen.models.mf import MFModule
+from neggen.negatives.view import View
 
 
 class LightGCNModule(MFModule):
@@ -26,12 +26,11 @@ class LightGCNModule(MFModule):
         """Return the propagated embeddings ``[users + items, d]``."""
         return propagate(self.adjacency, first, self.layers)
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return the embeddings after every number of hops, ``[users + items, hops, d]``."""
-        hops = [first]
-        for _ in range(self.layers):
-            hops.append(smooth(self.adjacency, hops[-1]))
-        return torch.stack(hops, dim=1)
+    def by_hop(self, first: Tensor) -> View:
+        """Return the embeddings after every number of hops."""
+        hops, mean = propagate_by_hop(self.adjacency, first, self.layers)
+        # On a GPU, where zeros cost little, sparse gradients would have to be sorted.
+        return View(hops, self.users, final=mean, sparse=not first.is_cuda)
 
 
 class LightGCN(FactorModel):

@@ -12,7 +12,8 @@ from neggen.data.dataset import Dataset
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.parts import initial_nodes
-from neggen.negatives.base import Batch, Draw, View
+from neggen.negatives.base import Batch, Draw
+from neggen.negatives.view import View
 from neggen.training.ranking_losses import compare, ranking_loss
 from neggen.training.trainable import Factors, seeded
 
@@ -50,9 +51,14 @@ class MFModule(Factors):
         """Return what scores, ``[users + items, d]``, made of the layer-0 embeddings."""
         return first
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return what :meth:`final` is the mean of, ``[users + items, hops, d]``."""
-        return self.final(first)[:, None]
+    def by_hop(self, first: Tensor) -> View:
+        """Return what :meth:`final` is the mean of."""
+        return View((self.final(first),), self.users)
+
+    @property
+    def hop_by_hop(self) -> bool:
+        """Whether the sampler looks at every hop."""
+        return self.sampler is not None and self.sampler.by_hop
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final user ``[users, d]`` and item ``[items, d]`` embeddings."""
@@ -62,37 +68,25 @@ class MFModule(Factors):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the final embeddings, and regularize the layer-0 ones."""
         first = self.first()
-        if self.sampler is not None and self.sampler.by_hop:
-            by_hop = self.by_hop(first)
-            return self.rank(first, by_hop.mean(1), batch, generator, by_hop)
-        return self.rank(first, self.final(first), batch, generator)
+        view = self.by_hop(first) if self.hop_by_hop else View((self.final(first),), self.users)
+        return self.rank(first, view, batch, generator)
 
-    def rank(
-        self,
-        first: Tensor,
-        final: Tensor,
-        batch: Batch,
-        generator: torch.Generator,
-        by_hop: Tensor | None = None,
-    ) -> Tensor:
+    def rank(self, first: Tensor, view: View, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the ranking loss and λ times :meth:`penalty`.
 
         Args:
             first: what is regularized, ``[users + items, d]``.
-            final: what scores, ``[users + items, d]``.
+            view: what scores.
             batch: the step.
             generator: what the sampler draws from.
-            by_hop: what ``final`` is the mean of, ``[users + items, hops, d]``.
         """
         draw = Draw(batch.negatives)
         if self.sampler is not None:
-            draw = self.sampler.choose(batch, View(final, self.users, by_hop), generator)
+            draw = self.sampler.choose(batch, view, generator)
         pairs = torch.cat([batch.users, batch.positives + self.users])  # [2 · batch]
         rows = torch.cat([pairs, draw.items.flatten() + self.users])
         sizes = [len(batch.users), len(batch.users), draw.items.numel()]
-        # Not final[rows]: its gradient sums in an order that changes from run to run.
-        table = self.ranking_loss.ready(final)
-        looked_up = F.embedding(rows if draw.embeddings is None else pairs, table)
+        looked_up = self._ready(view, rows if draw.embeddings is None else pairs)
         users, positives = looked_up[: len(pairs)].chunk(2)  # each [batch, d]
         if draw.embeddings is None:
             negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)  # [batch, k, d]
@@ -101,9 +95,15 @@ class MFModule(Factors):
         loss = compare(self.ranking_loss, users, positives, negatives, draw)
         if draw.penalty is not None:
             loss = loss + draw.penalty
-        regularized = looked_up if table is first and draw.embeddings is None else None
-        squares = _squared_lengths(first, rows, regularized)  # [rows]
+        same = view.hops[0] is first and not self.ranking_loss.cosine and draw.embeddings is None
+        squares = _squared_lengths(first, rows, looked_up if same else None)  # [rows]
         return loss + self.regularization * self.penalty(*torch.split(squares, sizes))
+
+    def _ready(self, view: View, rows: Tensor) -> Tensor:
+        """Return rows as the loss takes them, made of the whole table where that is less work."""
+        if len(rows) > self.users + self.items:
+            return F.embedding(rows, self.ranking_loss.ready(view.final))
+        return self.ranking_loss.ready(view.nodes(rows))
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return ½(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch.

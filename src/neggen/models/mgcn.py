@@ -22,6 +22,7 @@ from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
+from neggen.negatives.view import View
 from neggen.training.losses import info_nce
 from neggen.training.trainable import seeded
 
@@ -87,10 +88,10 @@ class MGCNModule(LightGCNModule):
         behavior = super().final(first)
         return behavior + self._side(first, behavior)
 
-    def by_hop(self, first: Tensor) -> Tensor:
-        """Return the same hop by hop, ``[users + items, hops, d]``."""
-        hops = super().by_hop(first)
-        return hops + self._side(first, hops.mean(1))[:, None]
+    def by_hop(self, first: Tensor) -> View:
+        """Return the same hop by hop."""
+        view = super().by_hop(first)
+        return view.plus(self._side(first, view.final))
 
     def _side(self, first: Tensor, behavior: Tensor) -> Tensor:
         """Return what modalities add to users and items, ``[users + items, d]``.
@@ -123,14 +124,14 @@ class MGCNModule(LightGCNModule):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank and regularize by what scores, and align its two parts by InfoNCE."""
         first = self.first()
-        hops = None
-        if self.sampler is not None and self.sampler.by_hop:
-            hops = super().by_hop(first)
-        behavior = super().final(first) if hops is None else hops.mean(1)
+        if self.hop_by_hop:
+            behaved = super().by_hop(first)
+        else:
+            behaved = View((super().final(first),), self.users)
+        behavior = behaved.final
         side = self._side(first, behavior)
-        final = behavior + side
-        by_hop = None if hops is None else hops + side[:, None]
-        loss = self.rank(final, final, batch, generator, by_hop)
+        view = behaved.plus(side)
+        loss = self.rank(view.final, view, batch, generator)
         for rows in (batch.users, batch.positives + self.users):
             one, other = F.embedding(rows, side), F.embedding(rows, behavior)  # each [batch, d]
             none = one.new_empty(len(one), 0, one.shape[1])

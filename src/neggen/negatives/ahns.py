@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
+from neggen.negatives.view import View
 
 
 class AHNSConfig(ChosenConfig):
@@ -38,9 +39,8 @@ class AHNS(Sampler):
     @torch.no_grad()
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return the candidate whose score is nearest to the wanted one, ``[batch, 1]``."""
-        users = view.users(batch.users)  # [batch, d]
-        positive = (users * view.items(batch.positives)).sum(1, keepdim=True)  # [batch, 1]
-        negative = (users[:, None] * view.items(batch.negatives)).sum(2)  # [batch, M]
+        positive = view.scores(batch.users, batch.positives[:, None])  # [batch, 1]
+        negative = view.scores(batch.users, batch.negatives)  # [batch, M]
         wanted = self.config.beta * (positive + self.config.alpha) ** (self.config.power + 1)
         taken = (negative - wanted).abs().argmin(1, keepdim=True)
         return Draw(batch.negatives.gather(1, taken))

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
 from neggen.negatives.gates import linear_layers
+from neggen.negatives.view import View
 
 NOISE = 0.1
 """The length of the longest noise, as in the authors' code."""

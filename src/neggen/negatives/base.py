@@ -12,13 +12,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from neggen.config import Config
 from neggen.data.dataset import Dataset
 from neggen.negatives.unseen import UnseenItems
+from neggen.negatives.view import View
 
 
 class Batch(NamedTuple):
@@ -33,47 +33,6 @@ class Batch(NamedTuple):
     users: Tensor
     positives: Tensor
     negatives: Tensor
-
-
-class View:
-    """The embeddings of a model as a sampler sees them, under the present weights."""
-
-    def __init__(self, final: Tensor, users: int, by_hop: Tensor | None = None) -> None:
-        """Take the final embeddings of users followed by items.
-
-        Args:
-            final: ``[users + items, d]``.
-            users: how many rows are users.
-            by_hop: ``[users + items, hops, d]``, whose mean over hops is ``final``; what models
-                without propagation have is one hop. None where the sampler does not ask for it.
-        """
-        self._final, self._users = final, users
-        self._by_hop = final[:, None] if by_hop is None else by_hop
-
-    def users(self, users: Tensor) -> Tensor:
-        """Return final embeddings of users, int64 ``[…]`` to float ``[…, d]``."""
-        # Not final[users]: its gradient sums in an order that changes from run to run.
-        return F.embedding(users, self._final)
-
-    def users_by_hop(self, users: Tensor) -> Tensor:
-        """Return embeddings of users hop by hop, int64 ``[…]`` to float ``[…, hops, d]``."""
-        found = F.embedding(users, self._by_hop.flatten(1))  # […, hops · d]
-        return found.view(*users.shape, *self._by_hop.shape[1:])
-
-    def items(self, items: Tensor) -> Tensor:
-        """Return final embeddings of items, int64 ``[…]`` to float ``[…, d]``."""
-        return F.embedding(items + self._users, self._final)
-
-    def items_by_hop(self, items: Tensor) -> Tensor:
-        """Return embeddings of items hop by hop, int64 ``[…]`` to float ``[…, hops, d]``."""
-        found = F.embedding(items + self._users, self._by_hop.flatten(1))  # […, hops · d]
-        return found.view(*items.shape, *self._by_hop.shape[1:])
-
-    def items_each_at_its_hop(self, items: Tensor) -> Tensor:
-        """Return items, each at one hop, int64 ``[…, hops]`` to float ``[…, hops, d]``."""
-        hops = self._by_hop.shape[1]
-        rows = (items + self._users) * hops + torch.arange(hops, device=items.device)
-        return F.embedding(rows, self._by_hop.flatten(0, 1))
 
 
 class Draw(NamedTuple):

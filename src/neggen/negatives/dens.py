@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
 from neggen.negatives.gates import linear_layers
+from neggen.negatives.view import View
 
 
 class DENSConfig(ChosenConfig):
@@ -69,7 +70,7 @@ class DENS(Sampler):
             selecting = self._own * candidates - self._relevant(candidates, relevant[:, None])
             scores = (users[:, None] * selecting).sum(3)  # [batch, M, hops]
             taken = batch.negatives.gather(1, scores.argmax(1))  # [batch, hops]
-        negatives = view.items_each_at_its_hop(taken)  # [batch, hops, d]
+        negatives = torch.stack(view.items_each_at_its_hop(taken.T), dim=1)  # [batch, hops, d]
         penalty = None
         if self.config.gamma > 0:
             pairs = ((positives, relevant), (negatives, self._relevant(negatives, relevant)))

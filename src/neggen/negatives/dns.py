@@ -8,7 +8,8 @@ import torch
 from pydantic import Field, model_validator
 
 from neggen.errors import NegGenError
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
+from neggen.negatives.view import View
 
 
 class DNSConfig(ChosenConfig):
@@ -49,10 +50,11 @@ class DNS(Sampler):
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one of the best-scored candidates of each row."""
-        with torch.no_grad():
-            users, items = view.users(batch.users), view.items(batch.negatives)
-            scores = torch.einsum("bd,bnd->bn", users, items)  # [batch, N]
-        best = scores.topk(self.config.top).indices  # [batch, M]
+        scores = view.scores(batch.users, batch.negatives)  # [batch, N]
+        if self.config.top == 1:
+            best = scores.argmax(1, keepdim=True)  # [batch, 1]; faster than topk
+        else:
+            best = scores.topk(self.config.top).indices  # [batch, M]
         which = torch.randint(
             self.config.top, (len(best), 1), generator=generator, device=best.device
         )

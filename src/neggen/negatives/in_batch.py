@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig
+from neggen.negatives.view import View
 
 
 class InBatchConfig(SamplerConfig):

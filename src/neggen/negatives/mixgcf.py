@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
+from neggen.negatives.view import View
 
 
 class MixGCFConfig(ChosenConfig):
@@ -43,13 +44,16 @@ class MixGCF(Sampler):
 
     def choose(self, batch: Batch, view: View, generator: torch.Generator) -> Draw:
         """Return one mixed negative a row."""
-        with torch.no_grad():
-            users, candidates = view.users(batch.users), view.items_by_hop(batch.negatives)
-            scores = torch.einsum("bd,bmhd->bmh", users, candidates)  # [batch, M, hops]
-            taken = batch.negatives.gather(1, scores.argmax(1))  # [batch, hops]
-        # Looked up together, since the gradient of each lookup is as large as the table.
-        both = torch.stack([batch.positives[:, None].expand_as(taken), taken])  # [2, batch, hops]
-        positives, negatives = view.items_each_at_its_hop(both)  # each [batch, hops, d]
-        shares = torch.rand(taken.shape, generator=generator, device=taken.device)[..., None]
-        mixed = shares * positives + (1 - shares) * negatives
-        return Draw(taken[:, :1], mixed.mean(1, keepdim=True))
+        best = view.scores_by_hop(batch.users, batch.negatives).max(2).indices  # [hops, batch]
+        taken = batch.negatives.gather(1, best.T)  # [batch, hops]
+        shares = torch.rand(taken.shape, generator=generator, device=taken.device).T
+        taken = taken.T  # [hops, batch], as the shares
+        # Looked up together: one lookup a hop.
+        both = torch.stack([batch.positives.expand_as(taken), taken], dim=1)  # [hops, 2, batch]
+        mixed = [
+            torch.lerp(negatives, positives, share[:, None])  # [batch, d]
+            for share, (positives, negatives) in zip(
+                shares, view.items_each_at_its_hop(both), strict=True
+            )
+        ]
+        return Draw(taken[0, :, None], torch.stack(mixed).mean(0)[:, None])

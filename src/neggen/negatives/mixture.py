@@ -13,7 +13,8 @@ from neggen.config import Named
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.negatives import sampler_config
-from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig, View
+from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig
+from neggen.negatives.view import View
 
 
 class MixtureConfig(SamplerConfig):

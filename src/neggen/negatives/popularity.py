@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, Draw, DrawnConfig, Sampler, View
+from neggen.negatives.base import Batch, Draw, DrawnConfig, Sampler
+from neggen.negatives.view import View
 
 FINEST = 1 << 40
 """What the integer weights of all items sum up to, about, if there are few users."""

@@ -7,7 +7,8 @@ from pydantic import Field
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler, View
+from neggen.negatives.base import Batch, ChosenConfig, Draw, Sampler
+from neggen.negatives.view import View
 
 PAST = 5
 """Past epochs whose scores are compared, as in the paper."""
@@ -83,24 +84,22 @@ class SRNS(Sampler):
             kept = torch.cat([view.users(self._users), view.items(self._items)])
             self.past[(self._done - 1) % PAST] = kept
             self._to_keep = False
-        users, held = view.users(batch.users), self.memory[batch.users]  # [batch, d], [batch, S₁]
+        held = self.memory[batch.users]  # [batch, S₁]
         compared = torch.cat([batch.positives[:, None], held], dim=1)  # [batch, 1 + S₁]
-        value = _likely(users, view.items(compared))  # [batch, S₁]
+        value = _likely(view.scores(batch.users, compared))  # [batch, S₁]
         if self._done > 1:
-            past = self.past[: self._done]  # [epochs, users + items, d]
-            then = _likely(past[:, batch.users], past[:, len(self._users) + compared])
+            past = [View((each,), len(self._users)) for each in self.past[: self._done]]
+            then = torch.stack([_likely(each.scores(batch.users, compared)) for each in past])
             weight = self.config.alpha * min(1.0, self._done / self.config.warmup)
             value = value + weight * then.std(0, correction=0)
-        self._renew(batch, held, users, view, generator)
+        self._renew(batch, held, view, generator)
         return Draw(held.gather(1, value.argmax(1, keepdim=True)))
 
-    def _renew(
-        self, batch: Batch, held: Tensor, users: Tensor, view: View, generator: torch.Generator
-    ) -> None:
+    def _renew(self, batch: Batch, held: Tensor, view: View, generator: torch.Generator) -> None:
         """Keep S₁ of the remembered and the drawn items; arguments as in :meth:`choose`."""
         pool = torch.cat([held, batch.negatives], dim=1).sort(1).values  # [batch, S₁ + S₂]
         again = pool.diff(dim=1, prepend=pool.new_full((len(pool), 1), -1)) == 0
-        scores = (users[:, None] * view.items(pool)).sum(2) / self.config.temperature
+        scores = view.scores(batch.users, pool) / self.config.temperature
         noise = -torch.empty_like(scores).exponential_(generator=generator).log()
         # Where fewer than S₁ differ, a memory holds some twice.
         best = (scores + noise).masked_fill(again, -torch.inf).topk(self.config.memory).indices
@@ -110,15 +109,6 @@ class SRNS(Sampler):
         self.memory[batch.users] = pool.gather(1, best)[first[batch.users]]
 
 
-def _likely(users: Tensor, items: Tensor) -> Tensor:
-    """Return P of items that stand after a positive.
-
-    Args:
-        users: ``[…, batch, d]``.
-        items: ``[…, batch, 1 + k, d]``, the positive first.
-
-    Returns:
-        Numbers between 0 and 1, ``[…, batch, k]``.
-    """
-    scores = (users[..., None, :] * items).sum(-1)  # […, batch, 1 + k]
-    return torch.sigmoid(scores[..., 1:] - scores[..., :1])
+def _likely(scores: Tensor) -> Tensor:
+    """Return P of items by their scores after that of a positive, ``[batch, 1 + k]`` to ``k``."""
+    return torch.sigmoid(scores[:, 1:] - scores[:, :1])

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
-from neggen.negatives.base import Batch, Draw, Sampler, View
+from neggen.negatives.base import Batch, Draw, Sampler
+from neggen.negatives.view import View
 from neggen.testing.refusal import refuses
 
 WIDTH = 5
@@ -71,7 +72,7 @@ class SamplerContract:
         generator = torch.Generator(device).manual_seed(seed)
         sampler.begin_epoch(1)
         batch = Batch(users, items, sampler.propose(users, items, generator))
-        view = View(by_hop.mean(1), data.shape[0], by_hop)
+        view = View(by_hop.unbind(1), data.shape[0])
         return batch, sampler.choose(batch, view, generator), by_hop
 
     def test_negatives_are_items_that_the_user_has_not_and_somebody_has(self) -> None:
