@@ -17,7 +17,7 @@ from recbole.model.general_recommender import LightGCN
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-folder, name, epochs, patience, threads, device, batch = sys.argv[1:]
+folder, name, epochs, patience, threads, device, batch, regularization = sys.argv[1:]
 torch.set_num_threads(int(threads))
 config = Config(
     model="LightGCN",
@@ -29,6 +29,7 @@ config = Config(
         "n_layers": 2,
         "embedding_size": 64,
         "learning_rate": 1e-3,
+        "reg_weight": float(regularization),
         "train_batch_size": 2048,
         "eval_batch_size": int(batch),
         "metrics": ["Recall"],

@@ -210,7 +210,7 @@ class LightGCNConfig(RankingConfig):
 
     layers: int = Field(3, ge=1)
     """Propagation steps over the user-item graph."""
-    regularization: float = Field(1e-3, ge=0)
+    regularization: float = Field(1e-2, ge=0)
     """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class NegGenError(Exception):
@@ -12,6 +13,27 @@ class NegGenError(Exception):
     The message is one sentence that says what is wrong, where, and how to mend it. The command
     line prints it without a traceback and exits with code 2.
     """
+
+
+@contextmanager
+def from_extra(extra: str, need: str) -> Iterator[None]:
+    """Import, inside of this, what an extra brings.
+
+    >>> with from_extra("tune", "Tuning needs Optuna"):
+    ...     import json
+
+    Raises:
+        NegGenError: If the import fails; it starts with ``need``.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise not_installed(extra, f"{need} ({error})") from None
+
+
+def not_installed(extra: str, need: str) -> NegGenError:
+    """Return the error for what an extra would bring; it starts with ``need``."""
+    return NegGenError(f'{need}; install what is missing with: pip install "neggen[{extra}]"')
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -160,7 +160,7 @@ def test_optuna_is_named_where_it_is_missing(
     groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(NegGenError, match=r"pip install 'neggen\[tune\]'"):
+    with pytest.raises(NegGenError, match=r'pip install "neggen\[tune\]"'):
         tuned(groups, study_of(RANGE, budget=2), tmp_path / "trials.db")
 
 

@@ -435,5 +435,5 @@ def test_a_device_that_is_not_there_is_refused(tiny_model: Path, device: str) ->
 
 def test_missing_packages_are_named(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "find_spec", lambda name: None)
-    with refuses("pip install 'neggen[local]'"):
+    with refuses('pip install "neggen[local]"'):
         LocalBackend(str(tiny_model))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neggen.errors import NegGenError
+from neggen.errors import from_extra
 
 
 class IndexName(StrEnum):
@@ -72,13 +72,8 @@ def serve(
     """
     from neggen.serving.settings import ServeSettings, read_token
 
-    try:
+    with from_extra("serve", "Serving needs further packages"):
         from neggen.serving.server import serve as serve_run
-    except ImportError as error:
-        raise NegGenError(
-            f"Serving needs further packages ({error}); install them with: "
-            f'pip install "neggen[serve]"'
-        ) from None
     serve_run(
         ServeSettings(
             run=run,

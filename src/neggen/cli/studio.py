@@ -13,7 +13,7 @@ import typer
 from neggen.cli.catalogue import WorkspaceArgument
 from neggen.cli.output import console, say
 from neggen.cli.writers import Writer
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, from_extra
 
 if TYPE_CHECKING:
     from neggen.generation.backends.base import Backend
@@ -63,13 +63,8 @@ def studio(
     Every decision is kept in the journal with who made it and when; the next encode and train use
     what was decided. Ctrl-C ends it.
     """
-    try:
+    with from_extra("studio", "The studio needs further packages"):
         from neggen.studio.app import check_access, serve_studio
-    except ModuleNotFoundError as error:
-        raise NegGenError(
-            f"The studio needs {error.name}, which is not installed; "
-            'install it with: pip install "neggen[studio]"'
-        ) from None
     from neggen.serving.access import given_token
     from neggen.studio.desk import Desk
     from neggen.workspace import Workspace

@@ -29,7 +29,7 @@ from neggen.comparison.space import (
     with_settings,
 )
 from neggen.comparison.study import Study
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, from_extra
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -134,12 +134,8 @@ def import_optuna() -> Any:
     Raises:
         NegGenError: If it is not installed.
     """
-    try:
+    with from_extra("tune", "Tuning needs Optuna"):
         import optuna
-    except ImportError:
-        raise NegGenError(
-            "Tuning needs Optuna; install it with: pip install 'neggen[tune]'"
-        ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, from_extra
 from neggen.models.base import Recommender
 from neggen.serving.settings import ServeSettings
 
@@ -90,13 +90,8 @@ class HNSWIndex:
         Raises:
             NegGenError: If FAISS is not installed.
         """
-        try:
+        with from_extra("serve", "Searching by a graph needs FAISS"):
             import faiss
-        except ImportError as error:
-            raise NegGenError(
-                f"Searching by a graph needs FAISS ({error}); install it with: "
-                f'pip install "neggen[serve]"'
-            ) from None
         self._faiss: Any = faiss
         self._exact = exact
         self._users = exact.users.numpy()

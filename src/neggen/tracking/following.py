@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from neggen.errors import NegGenError
+from neggen.errors import not_installed
 from neggen.models.base import OnPhaseEpoch
 from neggen.runs import Run
 from neggen.tracking import TRACKERS
@@ -97,10 +97,7 @@ def _kept(folder: Path) -> dict[str, dict[str, str]]:
 def _installed(name: str) -> type[Tracker]:
     cls = TRACKERS.find(name)
     if find_spec(cls.needs) is None:
-        raise NegGenError(
-            f"Tracking by {name} needs the package {cls.needs}; install it with: pip install "
-            f'"neggen[track]"'
-        )
+        raise not_installed("track", f"Tracking by {name} needs the package {cls.needs}")
     return cls
 
 

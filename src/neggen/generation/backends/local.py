@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neggen.data.picture import UnreadablePicture, open_picture
-from neggen.errors import NegGenError, nearest
+from neggen.errors import NegGenError, nearest, not_installed
 from neggen.generation.backends.base import RequestFailed
 from neggen.generation.backends.local_files import find_model, fingerprint
 from neggen.generation.backends.local_loading import DTYPES, load_model
@@ -81,9 +81,7 @@ class LocalBackend:
             NegGenError: If a package or the model is missing, or a setting is out of range.
         """
         if find_spec("transformers") is None or find_spec("llguidance") is None:
-            raise NegGenError(
-                "Local models need further packages; install them with: pip install 'neggen[local]'"
-            )
+            raise not_installed("local", "Local models need further packages")
         for setting, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value < 1:
                 raise NegGenError(f"{setting} must be at least 1, but is {value}.")

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, from_extra
 from neggen.generation.distributed.quiet import without_lines
 from neggen.generation.distributed.reach import check_reachable
 
@@ -77,13 +77,9 @@ def connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Or else a thread of a stream left in the middle starts a cluster after the end.
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-    try:
+    with from_extra("ray", "Working on a cluster needs Ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise NegGenError(
-            f"Working on a cluster needs Ray ({error}); install it with: pip install 'neggen[ray]'"
-        ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = address or "local"
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}

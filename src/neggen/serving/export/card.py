@@ -6,7 +6,7 @@ import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import neggen
-from neggen.errors import NegGenError
+from neggen.errors import from_extra
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
 from neggen.runs import Run
@@ -26,13 +26,8 @@ def card_of(run: Run, model: Recommender, *, license: str | None, repo: str | No
     Raises:
         NegGenError: If huggingface-hub is missing.
     """
-    try:
+    with from_extra("export", "The format hub needs huggingface-hub"):
         from huggingface_hub import EvalResult, ModelCardData
-    except ImportError as error:
-        raise NegGenError(
-            f'The format hub needs huggingface-hub ({error}); install it with: pip install "neggen'
-            f'[export]"'
-        ) from None
     manifest, title = run.manifest, repo or run.folder.resolve().name
     results = [
         EvalResult(

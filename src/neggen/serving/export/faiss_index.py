@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neggen.errors import NegGenError
+from neggen.errors import from_extra
 from neggen.models.base import Recommender
 from neggen.serving.export.parquet import write_vectors
 from neggen.serving.export.scoring import (
@@ -46,13 +46,8 @@ def write_faiss(model: Recommender, folder: Path, *, hnsw: bool = False) -> dict
     Raises:
         NegGenError: If the score is no such product, FAISS is missing, or finds other items.
     """
-    try:
+    with from_extra("export", "The format faiss needs faiss-cpu"):
         import faiss
-    except ImportError as error:
-        raise NegGenError(
-            f'The format faiss needs faiss-cpu ({error}); install it with: pip install "neggen'
-            f'[export]"'
-        ) from None
     users, items = vectors_of(model)
     user_ids, item_ids = ids_of(model)
     index = faiss.IndexFlatIP(items.shape[1])

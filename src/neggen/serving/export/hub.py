@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, from_extra
 from neggen.models.base import Recommender
 from neggen.models.loading import load
 from neggen.runs import Run
@@ -73,15 +73,10 @@ def push(run: Run, repo: str, *, license: str | None = None, public: bool = Fals
         NegGenError: If there is no token, the repository is public though ``public`` is not set,
             or the Hub refuses or cannot be reached.
     """
-    try:
+    with from_extra("export", "Pushing needs huggingface-hub"):
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
         from huggingface_hub.utils.tqdm import disable_progress_bars
-    except ImportError as error:
-        raise NegGenError(
-            f'Pushing needs huggingface-hub ({error}); install it with: pip install "neggen'
-            f'[export]"'
-        ) from None
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         raise NegGenError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import neggen
-from neggen.errors import NegGenError
+from neggen.errors import from_extra
 from neggen.models.base import Recommender
 from neggen.serving.export.scoring import Scoring, check_against, ids_of, scoring_of, seen_mask
 
@@ -41,14 +41,9 @@ def write_onnx(model: Recommender, folder: Path) -> dict[str, int]:
     Raises:
         NegGenError: If the model scores in another way, ONNX is missing, or finds other items.
     """
-    try:
+    with from_extra("export", "The format onnx needs onnx and onnxruntime"):
         import onnx
         import onnxruntime
-    except ImportError as error:
-        raise NegGenError(
-            f"The format onnx needs onnx and onnxruntime ({error}); install them with: pip install "
-            f'"neggen[export]"'
-        ) from None
     scoring = scoring_of(model)
     user_ids, item_ids = ids_of(model)
     graph = _graph(scoring, item_ids.to_list())
