@@ -92,8 +92,10 @@ def test_scores_without_noise(gappy) -> None:
     weights = {name: weight.detach().double() for name, weight in module.named_parameters()}
     expected, _ = embeddings_by_hand(gappy, weights, None)
     assert torch.allclose(torch.cat(module.embeddings()).double(), expected, atol=1e-5)
-    mean = torch.stack(tuple(module.by_hop(module.nodes).hops)).mean(0)
-    assert torch.allclose(mean.double(), expected, atol=1e-5)
+    module.sampler = ByHop(ByHop.config_class(), all_in_training(gappy.train))
+    hops = module.view(module.nodes).hops
+    assert len(hops) == 3
+    assert torch.allclose(torch.stack(tuple(hops)).mean(0).double(), expected, atol=1e-5)
 
 
 class ByHop(Uniform):

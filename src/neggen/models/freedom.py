@@ -99,13 +99,9 @@ class FREEDOMModule(LightGCNModule):
         pruned = csr_matrix((np.ones(keep), (users, items)), shape=(self.users, self.items))
         self.adjacency = normalized_adjacency(pruned, self.config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return what an epoch learns by, ``[users + items, d]``."""
-        return propagate(self.adjacency, first, self.layers) + self._like(first)
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the same hop by hop."""
-        return super().by_hop(first).plus(self._like(first))
+    def view(self, first: Tensor) -> View:
+        """Return what an epoch learns by."""
+        return super().view(first).plus(self._like(first))
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return user ``[users, d]`` and item ``[items, d]`` embeddings over the whole graph."""

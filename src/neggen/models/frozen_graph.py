@@ -42,13 +42,9 @@ class FrozenGraphModule(LightGCNModule):
         self.hops = config.hops
         self.item_graph = item_graph(content, config.neighbors, config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return propagated embeddings, with S^L e⁰ added to the items', ``[users + items, d]``."""
-        return super().final(first) + self._like(first)
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the same hop by hop."""
-        return super().by_hop(first).plus(self._like(first))
+    def view(self, first: Tensor) -> View:
+        """Return propagated embeddings, with S^L e⁰ added to the items'."""
+        return super().view(first).plus(self._like(first))
 
     def _like(self, first: Tensor) -> Tensor:
         """Return S^L e⁰ of the items below zeros for the users, ``[users + items, d]``."""

@@ -22,6 +22,7 @@ from neggen.models.graph import csr_tensor, multiply
 from neggen.models.mf import MFModule
 from neggen.models.mmgcn import mean_squares
 from neggen.negatives.base import Batch
+from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
 
@@ -196,8 +197,8 @@ class GRCNModule(MFModule):
             self.confidence = nn.Parameter(nn.init.xavier_normal_(confidence))
         self.to(config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return embeddings beside content, ``[users + items, d + modalities · latent]``."""
+    def view(self, first: Tensor) -> View:
+        """Return embeddings beside content, ``d + modalities · latent`` wide."""
         contents, *shares = zip(*(one(self._edges) for one in self.modalities), strict=True)
         to_users, to_items = (torch.stack(each, dim=1) for each in shares)  # [edges, modalities]
         of_users, of_items = self.confidence[: self.users], self.confidence[self.users :]
@@ -213,7 +214,7 @@ class GRCNModule(MFModule):
             at_items = _messages(self._edges, to_items, users, to_users=False)
             current = torch.cat([at_users, at_items])
             total = total + current
-        return torch.cat([total, *contents], dim=1)
+        return View((torch.cat([total, *contents], dim=1),), self.users)
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean square of a user's embedding plus that of an item's."""

@@ -119,13 +119,12 @@ class LATTICEModule(MFModule):
             torch.cat([(1 - skip) * learned, *given], dim=1),
         )
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return what a step learns by, ``[users + items, d]``."""
-        return torch.stack(self._hops(first)).mean(0) + self._like(first)
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the same hop by hop."""
-        return View(self._hops(first), self.users).plus(self._like(first))
+    def view(self, first: Tensor) -> View:
+        """Return what a step learns by."""
+        view = View(self._hops(first), self.users)
+        if not self.hop_by_hop:
+            view = View((view.final,), self.users)
+        return view.plus(self._like(first))
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return user ``[users, d]`` and item ``[items, d]`` embeddings, the item graph anew."""

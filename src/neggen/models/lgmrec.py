@@ -82,22 +82,14 @@ class LGMRecModule(LightGCNModule):
             )
         self.to(config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return what scores, without noise or dropout, ``[users + items, d]``."""
-        collaborative = super().final(first)
-        return collaborative + self._added(collaborative[self.users :])[0]
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the same hop by hop, all but LightGCN's added at every hop."""
-        view = super().by_hop(first)
+    def view(self, first: Tensor) -> View:
+        """Return what scores, without noise or dropout: LightGCN's and, at every hop, the rest."""
+        view = super().view(first)
         return view.plus(self._added(view.final[self.users :])[0])
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the final embeddings, which are regularized, and contrast the hypergraphs."""
-        if self.hop_by_hop:
-            view = super().by_hop(self.nodes)
-        else:
-            view = View((super().final(self.nodes),), self.users)
+        view = super().view(self.nodes)
         added, hypergraphs = self._added(view.final[self.users :], generator)
         view = view.plus(added)
         loss = self.rank(view.final, view, batch, generator)

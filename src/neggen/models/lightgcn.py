@@ -22,12 +22,10 @@ class LightGCNModule(MFModule):
         self.layers = config.layers
         self.adjacency = normalized_adjacency(interactions, config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return the propagated embeddings ``[users + items, d]``."""
-        return propagate(self.adjacency, first, self.layers)
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the embeddings after every number of hops."""
+    def view(self, first: Tensor) -> View:
+        """Return the embeddings after every number of hops, or only their mean."""
+        if not self.hop_by_hop:
+            return View((propagate(self.adjacency, first, self.layers),), self.users)
         hops, mean = propagate_by_hop(self.adjacency, first, self.layers)
         # On a GPU, where zeros cost little, sparse gradients would have to be sorted.
         return View(hops, self.users, final=mean, sparse=not first.is_cuda)

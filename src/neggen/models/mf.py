@@ -24,7 +24,7 @@ class MFModule(Factors):
     An item that nobody has used starts at zero, and is never drawn, neither as a positive nor as a
     negative. All that scores it is what a model adds to its embedding: content, or other items.
 
-    A model that makes more of its embeddings overrides ``final`` (or ``first``) and keeps the rest;
+    A model that makes more of its embeddings overrides ``view`` (or ``first``) and keeps the rest;
     one that learns from more than the ranking overrides ``loss`` and adds to :meth:`rank`.
     """
 
@@ -47,13 +47,9 @@ class MFModule(Factors):
         """Return what is regularized, the layer-0 embeddings ``[users + items, d]``."""
         return self.nodes
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return what scores, ``[users + items, d]``, made of the layer-0 embeddings."""
-        return first
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return what :meth:`final` is the mean of."""
-        return View((self.final(first),), self.users)
+    def view(self, first: Tensor) -> View:
+        """Return what scores, made of the layer-0 embeddings; every hop if :attr:`hop_by_hop`."""
+        return View((first,), self.users)
 
     @property
     def hop_by_hop(self) -> bool:
@@ -62,14 +58,13 @@ class MFModule(Factors):
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final user ``[users, d]`` and item ``[items, d]`` embeddings."""
-        final = self.final(self.first())
+        final = self.view(self.first()).final
         return final[: self.users], final[self.users :]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank by the final embeddings, and regularize the layer-0 ones."""
         first = self.first()
-        view = self.by_hop(first) if self.hop_by_hop else View((self.final(first),), self.users)
-        return self.rank(first, view, batch, generator)
+        return self.rank(first, self.view(first), batch, generator)
 
     def rank(self, first: Tensor, view: View, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the ranking loss and λ times :meth:`penalty`.

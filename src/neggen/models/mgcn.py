@@ -83,15 +83,10 @@ class MGCNModule(LightGCNModule):
             )
         self.to(config.device)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return what scores, ``[users + items, d]``."""
-        behavior = super().final(first)
-        return behavior + self._side(first, behavior)
-
-    def by_hop(self, first: Tensor) -> View:
-        """Return the same hop by hop."""
-        view = super().by_hop(first)
-        return view.plus(self._side(first, view.final))
+    def view(self, first: Tensor) -> View:
+        """Return what scores: behavior and, at every hop, what modalities add."""
+        behavior = super().view(first)
+        return behavior.plus(self._side(first, behavior.final))
 
     def _side(self, first: Tensor, behavior: Tensor) -> Tensor:
         """Return what modalities add to users and items, ``[users + items, d]``.
@@ -124,16 +119,12 @@ class MGCNModule(LightGCNModule):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Rank and regularize by what scores, and align its two parts by InfoNCE."""
         first = self.first()
-        if self.hop_by_hop:
-            behaved = super().by_hop(first)
-        else:
-            behaved = View((super().final(first),), self.users)
-        behavior = behaved.final
-        side = self._side(first, behavior)
-        view = behaved.plus(side)
+        behavior = super().view(first)
+        side = self._side(first, behavior.final)
+        view = behavior.plus(side)
         loss = self.rank(view.final, view, batch, generator)
         for rows in (batch.users, batch.positives + self.users):
-            one, other = F.embedding(rows, side), F.embedding(rows, behavior)  # each [batch, d]
+            one, other = F.embedding(rows, side), behavior.nodes(rows)  # each [batch, d]
             none = one.new_empty(len(one), 0, one.shape[1])
             aligned = info_nce(one, other, none, self.config.temperature)
             loss = loss + self.config.contrastive_weight * aligned

@@ -20,6 +20,7 @@ from neggen.models.features import features_hash, item_features
 from neggen.models.graph import csr_tensor, smooth
 from neggen.models.mf import MFModule
 from neggen.negatives.base import Batch
+from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
 
@@ -116,10 +117,10 @@ class MMGCNModule(MFModule):
         for table in (self.nodes, *(gcn.preferences for gcn in self.modalities)):
             table.requires_grad_(config.train_embeddings)
 
-    def final(self, first: Tensor) -> Tensor:
-        """Return the mean over modalities, ``[users + items, d]``."""
+    def view(self, first: Tensor) -> View:
+        """Return the mean over modalities."""
         outputs = torch.stack([gcn(self._neighbors, first) for gcn in self.modalities])
-        return outputs.mean(dim=0)
+        return View((outputs.mean(dim=0),), self.users)
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean square of a user's ID embedding plus that of an item's."""
