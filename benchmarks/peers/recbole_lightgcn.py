@@ -30,6 +30,7 @@ config = Config(
         "embedding_size": 64,
         "learning_rate": 1e-3,
         "reg_weight": float(regularization),
+        "require_pow": True,  # squares, not lengths
         "train_batch_size": 2048,
         "eval_batch_size": int(batch),
         "metrics": ["Recall"],
