@@ -338,6 +338,6 @@ def test_what_cannot_be_done_is_explained(
     with pytest.raises(NegGenError, match="concurrency must be at least 1"):
         generate_on_ray(Workspace(tmp_path), catalogue_of(2), make, concurrency=0)
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(NegGenError, match=r"pip install 'neggen\[ray\]'"):
+    with pytest.raises(NegGenError, match=r'pip install "neggen\[ray\]"'):
         generate_on_ray(Workspace(tmp_path), catalogue_of(2), make)
     assert server.calls == []
