@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
+
+from neggen.data.sparse_tensor import sparse_csr
 
 ITEMS_AT_ONCE = 1024
 """Rows of the items × items matrix of cosines that are held at once."""
@@ -83,18 +84,9 @@ def _normalized(
 
 def csr_tensor(matrix: csr_matrix, device: torch.device | str = "cpu") -> Tensor:
     """Return a scipy CSR matrix as a torch sparse CSR tensor with int32 indices, same shape."""
-    with warnings.catch_warnings():
-        # torch tells every process that CSR tensors are in beta, and some versions that invariants
-        # go unchecked even when told so; scipy's matrix is sound, and the format the fastest here.
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor|invariant)", UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32)),
-            torch.from_numpy(matrix.indices.astype(np.int32)),
-            torch.from_numpy(matrix.data),
-            size=matrix.shape,
-            device=device,
-            check_invariants=False,
-        )
+    parts = (matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data)
+    indptr, indices, values = (torch.from_numpy(part).to(device) for part in parts)
+    return sparse_csr(indptr, indices, values, matrix.shape)
 
 
 def multiply(matrix: Tensor, nodes: Tensor) -> Tensor:

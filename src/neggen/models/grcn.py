@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neggen.config import Content, ContentConfig, RankingConfig
 from neggen.data.dataset import Dataset
+from neggen.data.sparse_tensor import sparse_csr
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
@@ -67,13 +68,9 @@ class Edges:
     def matrix(self, weights: Tensor, to_users: bool) -> Tensor:
         """Return weights as sparse CSR ``[users, items]``, or ``[items, users]``."""
         pattern = self._by_user if to_users else self._by_item
-        return torch.sparse_csr_tensor(
-            pattern.crow_indices(),
-            pattern.col_indices(),
-            weights if to_users else weights[self._item_order],
-            size=pattern.shape,
-            check_invariants=False,
-        )
+        ordered = weights if to_users else weights[self._item_order]
+        shape = (pattern.shape[0], pattern.shape[1])
+        return sparse_csr(pattern.crow_indices(), pattern.col_indices(), ordered, shape)
 
     def dots(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the dot products of users ``[users, d]`` and items ``[items, d]`` at each edge."""

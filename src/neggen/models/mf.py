@@ -90,7 +90,7 @@ class MFModule(Factors):
         loss = compare(self.ranking_loss, users, positives, negatives, draw)
         if draw.penalty is not None:
             loss = loss + draw.penalty
-        same = view.hops[0] is first and not self.ranking_loss.cosine and draw.embeddings is None
+        same = view.final is first and not self.ranking_loss.cosine and draw.embeddings is None
         squares = _squared_lengths(first, rows, looked_up if same else None)  # [rows]
         return loss + self.regularization * self.penalty(*torch.split(squares, sizes))
 

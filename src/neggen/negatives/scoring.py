@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from neggen.data.sparse_tensor import sparse_csr
 
 
 def dot_products(queries: Tensor, tables: Sequence[Tensor], rows: Tensor) -> Tensor:
@@ -31,13 +32,7 @@ def dot_products(queries: Tensor, tables: Sequence[Tensor], rows: Tensor) -> Ten
         return torch.stack([torch.einsum("bd,bnd->bn", queries, each) for each in found])
     size = (len(queries), len(tables[0]))
     counts = torch.arange(0, rows.numel() + 1, max(1, rows.shape[1]))
-    with warnings.catch_warnings():
-        # torch tells every process that CSR tensors are in beta, and some versions that invariants
-        # go unchecked; rows of this pattern may hold a column twice and in any order.
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor|invariant)", UserWarning)
-        wanted = torch.sparse_csr_tensor(
-            counts, rows.flatten(), torch.zeros(rows.numel()), size=size, check_invariants=False
-        )
+    wanted = sparse_csr(counts, rows.flatten(), torch.zeros(rows.numel()), size)
     products = [
         torch.sparse.sampled_addmm(wanted, queries, table.detach().T, beta=0.0) for table in tables
     ]

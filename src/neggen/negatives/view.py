@@ -52,7 +52,8 @@ class View:
     @cached_property
     def _side_by_side(self) -> Tensor:
         """All hops in one table, ``[users + items, hops · d]``."""
-        return torch.cat(tuple(self.hops), dim=1)
+        with torch.enable_grad():  # whoever asks first, others may learn from it
+            return torch.cat(tuple(self.hops), dim=1)
 
     def nodes(self, rows: Tensor) -> Tensor:
         """Return final embeddings of rows, users or items, int64 ``[…]`` to float ``[…, d]``."""
