@@ -154,7 +154,9 @@ def make_tastes(interactions: int) -> Dataset:
         person, draw.integers(HELD, size=len(person))
     ]
     within = (draw.pareto(1.2, len(person)) * 3).astype(np.int64) % (items // TASTES)
-    frame = pl.DataFrame({"user_id": person, "item_id": within * TASTES + tastes}).unique()
+    frame = pl.DataFrame({"user_id": person, "item_id": within * TASTES + tastes}).unique(
+        maintain_order=True
+    )
     return Dataset.from_frames(frame.cast(pl.String), None)
 
 

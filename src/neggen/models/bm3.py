@@ -19,6 +19,7 @@ from neggen.models.features import features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate
 from neggen.models.parts import dropped, feature_tables, initial_nodes
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.training.trainable import Factors, seeded
 
 
@@ -75,8 +76,8 @@ class BM3Module(Factors):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the reconstruction, the alignment and the regularization of a batch."""
         config, final = self.config, self.final()
-        users = F.embedding(batch.users, final)  # [batch, d]
-        items = F.embedding(batch.positives + self.users, final)
+        users = look_up(final, batch.users)  # [batch, d]
+        items = look_up(final, batch.positives + self.users)
         user_view = dropped(users.detach(), config.dropout, generator)
         item_view = dropped(items.detach(), config.dropout, generator)
         loss: Tensor = _distance(self.predictor(users), item_view).mean()
@@ -85,7 +86,7 @@ class BM3Module(Factors):
             self.features, self.masks, self.projections, strict=True
         ):
             known = mask[batch.positives]  # [batch]
-            rows = projection(F.embedding(batch.positives, table))  # [batch, d]
+            rows = projection(look_up(table, batch.positives))  # [batch, d]
             view = dropped(rows.detach(), config.dropout, generator)
             predicted = self.predictor(rows)
             apart = _distance(predicted, item_view) + _distance(predicted, view)  # [batch]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch, Draw
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.ranking_losses import compare
 from neggen.training.trainable import seeded
@@ -125,9 +125,9 @@ class FREEDOMModule(LightGCNModule):
         items = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
         for features, projection in zip(self.features, self.projections, strict=True):
             if items.numel() < self.items:
-                seen = projection(F.embedding(items, features))  # [batch, 1 + k, d]
+                seen = projection(look_up(features, items))  # [batch, 1 + k, d]
             else:
-                seen = F.embedding(items, projection(features))
+                seen = look_up(projection(features), items)
             seen, draw = ready(seen), Draw(batch.negatives)
             by_features = compare(self.ranking_loss, users, seen[:, 0], seen[:, 1:], draw)
             loss = loss + self.config.feature_weight * by_features

@@ -23,6 +23,7 @@ from neggen.models.graph import csr_tensor, multiply
 from neggen.models.mf import MFModule
 from neggen.models.mmgcn import mean_squares
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
@@ -200,8 +201,8 @@ class GRCNModule(MFModule):
         to_users, to_items = (torch.stack(each, dim=1) for each in shares)  # [edges, modalities]
         of_users, of_items = self.confidence[: self.users], self.confidence[self.users :]
         # A message weighs as much as its sender's surest modality says.
-        to_users = (to_users * F.embedding(self._edges.items, of_items)).amax(dim=1)  # [edges]
-        to_items = (to_items * F.embedding(self._edges.users, of_users)).amax(dim=1)
+        to_users = (to_users * look_up(of_items, self._edges.items)).amax(dim=1)  # [edges]
+        to_items = (to_items * look_up(of_users, self._edges.users)).amax(dim=1)
         if self.prune:
             to_users, to_items = to_users.relu(), to_items.relu()
         total = current = F.normalize(first)  # [users + items, d]
@@ -221,7 +222,7 @@ class GRCNModule(MFModule):
         """Rank, and regularize the embeddings and the preferences of the batch."""
         loss = super().loss(batch, generator)
         for one in self.modalities:
-            preferences = F.embedding(batch.users, one.preferences)  # type: ignore[arg-type]
+            preferences = look_up(one.preferences, batch.users)  # type: ignore[arg-type]
             loss = loss + self.regularization * preferences.square().mean()
         return loss
 

@@ -21,6 +21,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 from neggen.models.graph import DirectedAdjacency, nearest_items
+from neggen.negatives.lookup import look_up
 
 Weighting = Literal["binary", "cosine"]
 
@@ -92,10 +93,9 @@ def normalized_weights(neighbors: Tensor, weights: Tensor) -> Tensor:
         neighbors: int64 ``[items, k]``.
         weights: of A, not negative, ``[items, k]``; the result is differentiable in them.
     """
-    sums = weights.sum(1, keepdim=True)  # [items, 1]
+    sums = weights.sum(1)  # [items]
     scale = torch.where(sums > 0, sums, torch.inf).rsqrt()
-    # Not scale[neighbors]: its gradient sums in an order that changes from run to run.
-    return weights * scale * F.embedding(neighbors, scale).squeeze(2)
+    return weights * scale[:, None] * look_up(scale, neighbors)
 
 
 def item_adjacency(

@@ -26,6 +26,7 @@ from neggen.models.item_graphs import (
 from neggen.models.mf import MFModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
@@ -143,7 +144,7 @@ class LATTICEModule(MFModule):
         if self.item_graph is None:
             neighbors, weights = self.ties()
             for _ in range(self.config.hops):
-                like = torch.einsum("ik,ikd->id", weights, F.embedding(neighbors, like))
+                like = torch.einsum("ik,ikd->id", weights, look_up(like, neighbors))
             self.item_graph = _constant(neighbors, weights)
         else:
             for _ in range(self.config.hops):
@@ -174,7 +175,7 @@ def _nearest(rows: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
     near = torch.cat([present[:, None], others], dim=1)  # [present, k]
     neighbors = near.new_zeros(len(rows), near.shape[1])
     neighbors[present] = near
-    cosines = (unit[:, None] * F.embedding(neighbors, unit)).sum(2)  # [items, k]
+    cosines = (unit[:, None] * look_up(unit, neighbors)).sum(2)  # [items, k]
     return neighbors, cosines.clamp(min=0)
 
 

@@ -23,6 +23,7 @@ from neggen.models.graph import DirectedAdjacency, smooth
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import dropped
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.trainable import seeded
 
@@ -154,7 +155,7 @@ class LGMRecModule(LightGCNModule):
             other: ``[nodes, d]``.
             rows: the nodes, ``[batch]``.
         """
-        anchors = F.embedding(rows, F.normalize(one)) / self.config.temperature  # [batch, d]
+        anchors = look_up(F.normalize(one), rows) / self.config.temperature  # [batch, d]
         logits = anchors @ F.normalize(other).T  # [batch, nodes]
         return F.cross_entropy(logits, rows, reduction="sum")
 

@@ -13,6 +13,7 @@ from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.parts import initial_nodes
 from neggen.negatives.base import Batch, Draw
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.ranking_losses import compare, ranking_loss
 from neggen.training.trainable import Factors, seeded
@@ -82,10 +83,12 @@ class MFModule(Factors):
         rows = torch.cat([pairs, draw.items.flatten() + self.users])
         sizes = [len(batch.users), len(batch.users), draw.items.numel()]
         looked_up = self._ready(view, rows if draw.embeddings is None else pairs)
-        users, positives = looked_up[: len(pairs)].chunk(2)  # each [batch, d]
+        # In one go: every slice on its own would get a gradient as large as what it is taken from.
         if draw.embeddings is None:
-            negatives = looked_up[len(pairs) :].view(*draw.items.shape, -1)  # [batch, k, d]
+            users, positives, negatives = torch.split(looked_up, sizes)  # each [batch · …, d]
+            negatives = negatives.view(*draw.items.shape, -1)  # [batch, k, d]
         else:
+            users, positives = torch.split(looked_up, sizes[:2])  # each [batch, d]
             negatives = self.ranking_loss.ready(draw.embeddings)  # [batch, k, d], or [k, d]
         loss = compare(self.ranking_loss, users, positives, negatives, draw)
         if draw.penalty is not None:
@@ -97,7 +100,7 @@ class MFModule(Factors):
     def _ready(self, view: View, rows: Tensor) -> Tensor:
         """Return rows as the loss takes them, made of the whole table where that is less work."""
         if len(rows) > self.users + self.items:
-            return F.embedding(rows, self.ranking_loss.ready(view.final))
+            return look_up(self.ranking_loss.ready(view.final), rows)
         return self.ranking_loss.ready(view.nodes(rows))
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -118,8 +121,10 @@ def _squared_lengths(table: Tensor, rows: Tensor, looked_up: Tensor | None) -> T
         # On a GPU, where zeros cost little, a sparse one would have to be sorted.
         looked_up = F.embedding(rows, table, sparse=table.is_leaf and not table.is_cuda)
     if looked_up is not None:
-        return looked_up.square().sum(1)
-    return F.embedding(rows, table.square().sum(1, keepdim=True)).squeeze(1)
+        lengths: Tensor = torch.linalg.vector_norm(looked_up, dim=1)  # [rows]
+    else:
+        lengths = look_up(torch.linalg.vector_norm(table, dim=1), rows)  # [rows]
+    return lengths.square()
 
 
 class MF(FactorModel):

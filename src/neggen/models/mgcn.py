@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
 from neggen.training.losses import info_nce
 from neggen.training.trainable import seeded
@@ -124,7 +124,7 @@ class MGCNModule(LightGCNModule):
         view = behavior.plus(side)
         loss = self.rank(view.final, view, batch, generator)
         for rows in (batch.users, batch.positives + self.users):
-            one, other = F.embedding(rows, side), behavior.nodes(rows)  # each [batch, d]
+            one, other = look_up(side, rows), behavior.nodes(rows)  # each [batch, d]
             none = one.new_empty(len(one), 0, one.shape[1])
             aligned = info_nce(one, other, none, self.config.temperature)
             loss = loss + self.config.contrastive_weight * aligned

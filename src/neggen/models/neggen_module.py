@@ -17,6 +17,7 @@ from neggen.models.base import Recommender
 from neggen.models.causal import CausalModule, Effects
 from neggen.models.history import History
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.training.losses import info_nce, separation
 from neggen.training.trainable import Measure, Trainable, dot_scorer, seeded
 
@@ -149,11 +150,9 @@ class NegGenModule(Trainable):
         found: Effects = self.causal(items, keep)
         effects, counterfactuals, contexts = found
         if shared:
-            # Unlike that of indexing, the backward of F.embedding adds up in a fixed order on CPU.
             first = wanted[:, 0]
-            changed = F.embedding(first, counterfactuals.flatten(1))
-            changed = changed.view(-1, *counterfactuals.shape[1:])
-            return F.embedding(wanted, effects), changed, F.embedding(first, contexts)
+            changed = look_up(counterfactuals, first)
+            return look_up(effects, wanted), changed, look_up(contexts, first)
         shaped = [each.view(*wanted.shape, *each.shape[1:]) for each in found]
         return shaped[0], shaped[1][:, 0], shaped[2][:, 0]
 

@@ -20,6 +20,7 @@ from neggen.models.features import features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate, smooth
 from neggen.models.parts import dropped, initial_nodes
 from neggen.negatives.base import Batch
+from neggen.negatives.lookup import look_up
 from neggen.training.trainable import Factors, seeded
 
 
@@ -109,8 +110,8 @@ class SLMRecModule(Factors):
 
     def _rows(self, batch: Batch, propagated: Tensor) -> tuple[Tensor, Tensor]:
         """Return those of a batch's users and of its positives, each ``[batch, channels · d]``."""
-        users = F.embedding(batch.users, propagated)
-        return users, F.embedding(batch.positives + self.users, propagated)
+        users = look_up(propagated, batch.users)
+        return users, look_up(propagated, batch.positives + self.users)
 
     def _fused(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return fused embeddings of unit length, each ``[batch, d]``."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neggen.data.sparse_tensor import sparse_csr
+from neggen.negatives.lookup import look_up
 
 
 def dot_products(queries: Tensor, tables: Sequence[Tensor], rows: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def dot_products(queries: Tensor, tables: Sequence[Tensor], rows: Tensor) -> Ten
     queries = queries.detach()
     if queries.device.type != "cpu" or rows.shape[1] > len(tables[0]):
         # torch takes no pattern of more than all entries.
-        found = [F.embedding(rows, table.detach()) for table in tables]
+        found = [look_up(table.detach(), rows) for table in tables]
         return torch.stack([torch.einsum("bd,bnd->bn", queries, each) for each in found])
     size = (len(queries), len(tables[0]))
     counts = torch.arange(0, rows.numel() + 1, max(1, rows.shape[1]))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neggen.negatives.lookup import look_up
 from neggen.negatives.scoring import dot_products
 
 
@@ -18,7 +19,7 @@ class View:
     The final ones are the mean over hops. What models without propagation have is one hop, and so
     is what others show of themselves, unless a sampler looks hop by hop.
 
-    Everything is looked up by ``F.embedding``, whose gradient sums in a fixed order, unlike that of
+    Everything is looked up by ``look_up``, whose gradient sums in a fixed order, unlike that of
     ``table[rows]``.
     """
 
@@ -57,7 +58,7 @@ class View:
 
     def nodes(self, rows: Tensor) -> Tensor:
         """Return final embeddings of rows, users or items, int64 ``[…]`` to float ``[…, d]``."""
-        return F.embedding(rows, self.final)
+        return look_up(self.final, rows)
 
     def users(self, users: Tensor) -> Tensor:
         """Return final embeddings of users, int64 ``[…]`` to float ``[…, d]``."""
@@ -65,7 +66,7 @@ class View:
 
     def users_by_hop(self, users: Tensor) -> Tensor:
         """Return embeddings of users hop by hop, int64 ``[…]`` to float ``[…, hops, d]``."""
-        found = F.embedding(users, self._side_by_side)  # […, hops · d]
+        found = look_up(self._side_by_side, users)  # […, hops · d]
         return found.view(*users.shape, len(self.hops), -1)
 
     def items(self, items: Tensor) -> Tensor:
