@@ -5,7 +5,8 @@ Two layers, 64 dimensions, batches of 2,048, learning rate 0.001, and the same r
 learning rate of ``--rate``. All end after ``--patience`` epochs without a better Recall@20 on
 validation. RecBole validates every epoch, as it does by itself; ours after every second one. What
 was learned is then measured by the same code. *Time to their quality* is how long it takes until a
-validation reaches 99% of RecBole's best.
+validation reaches 99% of RecBole's best. Figures are means over ``--seeds``, those of quality with
+their standard deviation.
 
 RecBole lives in an environment of its own, which is made on the first run.
 """
@@ -17,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -38,6 +40,7 @@ from common import (
 )
 from neggen import Dataset, LightGCN
 from neggen.cli.output import print_table, say
+from neggen.comparison.wording import mean_and_std
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.models.base import FitContext
 from neggen.training.loop import EpochLog
@@ -62,8 +65,11 @@ class Course(NamedTuple):
     """Seconds until the weights that validated best were known as such."""
     best_epoch: int
     valid: float
-    users: torch.Tensor
-    items: torch.Tensor
+    test: float
+
+
+Figure = Callable[[Course], float]
+"""One figure of a training."""
 
 
 def main(
@@ -72,6 +78,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads for each side.")] = 2,
     patience: Annotated[int, typer.Option(help="Epochs without a better validation.")] = 20,
     epochs: Annotated[int, typer.Option(help="At most; few of them only time.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each side trains.")] = 1,
     regularization: Annotated[float, typer.Option(help="λ of both sides.")] = 1e-2,
     batch: Annotated[int, typer.Option(help="Our larger batches.")] = 8192,
     rate: Annotated[float, typer.Option(help="Our learning rate with them.")] = 3e-3,
@@ -89,52 +96,63 @@ def main(
         dataset = dataset.split("given")
         settings = {"patience": patience // EVERY, "epochs": epochs, "device": device}
         settings |= {"regularization": regularization}
-        ours = train_ours(dataset, {**settings, "batch_size": 2048, "learning_rate": 1e-3})
-        large = train_ours(dataset, {**settings, "batch_size": batch, "learning_rate": rate})
+        ways = [{"batch_size": 2048, "learning_rate": 1e-3}]
+        ways += [{"batch_size": batch, "learning_rate": rate}]
+        ours, large = (
+            [train_ours(dataset, {**settings, **way, "seed": seed}) for seed in range(seeds)]
+            for way in ways
+        )
         python = environment(environments.expanduser() / "recbole", REQUIREMENTS)
-        with tempfile.TemporaryDirectory() as folder:
-            options = [patience, threads, device, peer_batch, regularization]
-            theirs = train_theirs(dataset, Path(folder), python, epochs, list(map(str, options)))
-        sides = (ours, large, theirs)
-        recalls = [recall(dataset, side, device) for side in sides]
-    rows = [
-        ("seconds an epoch", [median(side.train) for side in sides]),
-        ("seconds a validation", [median(side.evaluate) for side in sides]),
-        ("best epoch", [side.best_epoch for side in sides]),
-        ("seconds to the best weights", [side.to_best for side in sides]),
-        ("seconds to their quality", [seconds_to(0.99 * theirs.valid, side) for side in sides]),
-        ("validation Recall@20", [side.valid for side in sides]),
-        ("test Recall@20", recalls),
+        options = [patience, threads, device, peer_batch, regularization]
+        theirs = [train_theirs(dataset, python, [epochs, seed, *options]) for seed in range(seeds)]
+    goal = 0.99 * fmean(course.valid for course in theirs)
+    seconds: list[tuple[str, Figure]] = [
+        ("seconds an epoch", lambda course: median(course.train)),
+        ("seconds a validation", lambda course: median(course.evaluate)),
+        ("best epoch", lambda course: course.best_epoch),
+        ("seconds to the best weights", lambda course: course.to_best),
+        ("seconds to their quality", lambda course: seconds_to(goal, course)),
+    ]
+    qualities: list[tuple[str, Figure]] = [
+        ("validation Recall@20", lambda course: course.valid),
+        ("test Recall@20", lambda course: course.test),
+    ]
+    sides = (ours, large, theirs)
+    table = [
+        (name, *(f"{mean_of(figure, side):.4g}" for side in sides)) for name, figure in seconds
+    ]
+    table += [
+        (name, *(mean_and_std(list(map(figure, side))) for side in sides))
+        for name, figure in qualities
     ]
     print_table(
         ["", "neggen", f"batches of {batch:,}", "RecBole 1.2.1"],
-        [(name, *(f"{figure:.4g}" for figure in figures)) for name, figures in rows],
-        title=f"LightGCN, 2 layers, on {device}, {threads} threads",
+        table,
+        title=f"LightGCN, 2 layers, on {device}, {threads} threads, {seeds} seeds",
     )
+
+    def compared(one: list[Course]) -> dict[str, Any]:
+        ratios = [mean_of(figure, theirs) / mean_of(figure, one) for _, figure in seconds]
+        named = ("epoch", "evaluation", "best_epoch", "time_to_best", "time_to_their_quality")
+        return {
+            **{f"{name}_ratio": ratio for name, ratio in zip(named, ratios, strict=True)},
+            "test_recall_20": [mean_of(lambda course: course.test, side) for side in (one, theirs)],
+        }
+
     print_last_line(
         {
-            **ratios(ours, theirs),
-            "test_recall_20": [recalls[0], recalls[2]],
-            "larger_batches": {
-                **ratios(large, theirs),
-                "test_recall_20": [recalls[1], recalls[2]],
-                "batch": batch,
-            },
+            **compared(ours),
+            "larger_batches": {**compared(large), "batch": batch},
+            "seeds": seeds,
             "peer_batch": peer_batch,
             "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
         }
     )
 
 
-def ratios(one: Course, theirs: Course) -> dict[str, float]:
-    """Return how many times as long theirs took."""
-    return {
-        "epoch_ratio": median(theirs.train) / median(one.train),
-        "evaluation_ratio": median(theirs.evaluate) / median(one.evaluate),
-        "time_to_best_ratio": theirs.to_best / one.to_best,
-        "time_to_their_quality_ratio": seconds_to(0.99 * theirs.valid, theirs)
-        / seconds_to(0.99 * theirs.valid, one),
-    }
+def mean_of(figure: Figure, side: list[Course]) -> float:
+    """Return the mean of a figure over the seeds of a side."""
+    return fmean(map(figure, side))
 
 
 def seconds_to(recall: float, side: Course) -> float:
@@ -159,28 +177,27 @@ def train_ours(data: Dataset, settings: dict[str, Any]) -> Course:
         to_best=to_best,
         best_epoch=best.epoch,
         valid=(best.valid or {})["recall@20"],
-        users=model.user_embeddings,
-        items=model.item_embeddings,
+        test=recall(data, model.user_embeddings, model.item_embeddings),
     )
 
 
-def train_theirs(
-    data: Dataset, folder: Path, python: Path, epochs: int, options: list[str]
-) -> Course:
+def train_theirs(data: Dataset, python: Path, options: list[Any]) -> Course:
     """Train RecBole's in its environment; one line of JSON an epoch."""
-    write_atomic(data, folder / "data")
-    command = [str(python), str(PEER), str(folder), "data", str(epochs), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
-    assert process.stdout is not None  # it is a pipe
-    logs = [json.loads(line) for line in process.stdout]
-    if process.wait() != 0 or not logs:
-        sys.exit("RecBole's training failed; its error is above.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_atomic(data, folder / "data")
+        command = [str(python), str(PEER), temporary, "data", *map(str, options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+        assert process.stdout is not None  # it is a pipe
+        logs = [json.loads(line) for line in process.stdout]
+        if process.wait() != 0 or not logs:
+            sys.exit("RecBole's training failed; its error is above.")
+        users, items = (
+            vectors_of(folder / f"{name}.npz", ids)
+            for name, ids in (("user_id", data.user_ids), ("item_id", data.item_ids))
+        )
     best = max(logs, key=lambda log: log["recall"])
     spent = list(accumulate(log["train"] + log["evaluate"] for log in logs))
-    users, items = (
-        vectors_of(folder / f"{name}.npz", ids)
-        for name, ids in (("user_id", data.user_ids), ("item_id", data.item_ids))
-    )
     return Course(
         train=[log["train"] for log in logs],
         evaluate=[log["evaluate"] for log in logs],
@@ -188,8 +205,7 @@ def train_theirs(
         to_best=spent[best["epoch"] - 1],
         best_epoch=best["epoch"],
         valid=best["recall"],
-        users=users,
-        items=items,
+        test=recall(data, users, items),
     )
 
 
@@ -215,11 +231,10 @@ def vectors_of(path: Path, ids: pl.Series) -> torch.Tensor:
     return torch.from_numpy(table[[places.get(name, -1) for name in ids]])
 
 
-def recall(data: Dataset, side: Course, device: str) -> float:
-    """Measure Recall@20 on the test part."""
-    users, items = side.users.to(device), side.items.to(device)
+def recall(data: Dataset, users: torch.Tensor, items: torch.Tensor) -> float:
+    """Measure Recall@20 on the test part, by the embeddings."""
     result = evaluate_ranking(
-        lambda batch: users[batch] @ items.T, data.train, data.test, ks=[20], device=device
+        lambda batch: users[batch] @ items.T, data.train, data.test, ks=[20], device=users.device
     )
     return result.metrics["recall@20"]
 

@@ -17,7 +17,7 @@ from recbole.model.general_recommender import LightGCN
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-folder, name, epochs, patience, threads, device, batch, regularization = sys.argv[1:]
+folder, name, epochs, seed, patience, threads, device, batch, regularization = sys.argv[1:]
 torch.set_num_threads(int(threads))
 config = Config(
     model="LightGCN",
@@ -40,7 +40,7 @@ config = Config(
         "use_gpu": device != "cpu",
         "show_progress": False,
         "state": "ERROR",
-        "seed": 0,
+        "seed": int(seed),
         "reproducibility": True,
     },
 )
