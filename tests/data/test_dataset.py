@@ -188,3 +188,10 @@ def test_index_of_names_the_stranger() -> None:
     assert index_of(["b", "a"], {"a": 0, "b": 1}, "user").tolist() == [1, 0]
     with pytest.raises(NegGenError, match=r"no user 'alise'. Did you mean 'alice'"):
         index_of(["alise"], {"alice": 0}, "user")
+
+
+def test_it_says_how_large_it_is() -> None:
+    frame = pl.DataFrame({"user_id": [1] * 3 + [2] * 3, "item_id": [1, 2, 3] * 2})
+    data = Dataset.from_frames(frame)
+    assert repr(data) == "Dataset(2 users, 3 items, 6 interactions)"
+    assert repr(data.split()) == "Dataset(2 users, 3 items, 6 interactions, split random-0)"

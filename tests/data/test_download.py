@@ -328,11 +328,14 @@ def test_busy_servers_are_asked_again_as_they_say(shop: Shop, tmp_path: Path) ->
     shop.routes = {
         "/busy": after(2, 429, "0"), "/broken": after(1, 503, past),
         "/dead": after(99, 500, "0"), "/closed": after(1, 429, "86400"), "/no": after(1, 403, "0"),
+        "/odd": after(1, 503, "Mon, 01 Jan 2024 00:00:00 +99999999999999"),
     }  # fmt: skip
     urls = [shop.url(path) for path in shop.routes]
     names, (note,) = download(tmp_path, *urls, allow_hosts=(shop.host,))
-    assert [name is not None for name in names] == [True, True, False, False, False]
-    assert shop.asked() == {"/busy": 3, "/broken": 2, "/dead": 3, "/closed": 1, "/no": 1}
+    assert [name is not None for name in names] == [True, True, False, False, False, True]
+    assert shop.asked() == {
+        "/busy": 3, "/broken": 2, "/dead": 3, "/closed": 1, "/no": 1, "/odd": 2,
+    }  # fmt: skip
     assert {"http 500 (1)", "http 429 (1)", "http 403 (1)"} <= set(
         note.partition(": ")[2].partition(";")[0].split(", ")
     )

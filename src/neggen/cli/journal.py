@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
-from neggen.cli.output import counted, print_json, print_table, say
+from neggen.cli.output import counted, print_json, print_table, say, visible
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -225,15 +225,3 @@ def _is_export(path: Path) -> bool:
 def _shortened(value: object) -> str:
     text = "" if value is None else str(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
-
-
-def visible(text: str) -> str:
-    r"""Return ``text`` with what a terminal would not show, or obey, as escapes.
-
-    >>> visible("red\x1b[2J")
-    'red\\x1b[2J'
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from neggen.models.base import OnPhaseEpoch
     from neggen.training.loop import EpochLog
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
+SHOWN = "\u00a0\u2009\u202f\u3000\u200c\u200d"
+"""Blanks and joiners that people write with."""
 SHOWN_METRICS = (
     "recall@20",
     "ndcg@20",
@@ -44,12 +46,12 @@ WIDE = 100
 
 def say(text: str) -> None:
     """Print a remark, in which square brackets are just brackets."""
-    console.print(escape(text), soft_wrap=True)
+    console.print(escape(_lines(text)), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """Print an error."""
-    console.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+    console.print(f"[bold red]Error:[/] {escape(_lines(text))}", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -62,13 +64,31 @@ def print_table(
 ) -> None:
     """Print a table to standard output; columns of figures are right-aligned."""
     cells = [list(row) for row in rows]
-    table = Table(title=title and escape(title), title_justify="left", header_style="bold")
+    table = Table(title=title and escape(visible(title)), title_justify="left", header_style="bold")
     for position, column in enumerate(columns):
         figures = all(_is_figure(row[position]) for row in cells)
         table.add_column(escape(column), justify="right" if figures else "left")
     for row in cells:
-        table.add_row(*(escape(cell) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(escape(visible(cell)) for cell in row))
+    Console(highlight=False, emoji=False).print(table)
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` with what a terminal would not show, or obey, as escapes.
+
+    >>> visible("red\x1b[2J")
+    'red\\x1b[2J'
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in SHOWN
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def counted(count: int, noun: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import polars as pl
 from polars import selectors
 from polars.datatypes import DataType, DataTypeClass
 
+AnyType = DataType | DataTypeClass
 TITLES = ("title", "name")
 LONGEST_TITLE = 90
 IDS = ("id", "asin", "parent_asin", "image", "image_sha256")
@@ -15,19 +17,29 @@ LINK = re.compile(r"(^|_)urls?(_|$)|url$|^im(age|g)?url")
 
 
 def plain_attributes(items: pl.DataFrame, where: str, notes: list[str]) -> pl.DataFrame:
-    """Return ``items`` with NaN as null and without columns of binary data, which a note names."""
-    binary = [name for name, dtype in items.schema.items() if _holds_binary(dtype)]
-    if binary:
-        notes.append(f"Not used from {where}: {', '.join(binary)} (binary data).")
-    return items.drop(binary).with_columns(selectors.float().fill_nan(None))
+    """Return ``items`` with NaN as null and without columns of no text, which notes name."""
+    for what, is_it in (("binary data", _is_binary), ("objects without keys", _is_empty)):
+        names = [name for name, dtype in items.schema.items() if _holds(dtype, is_it)]
+        if names:
+            notes.append(f"Not used from {where}: {', '.join(names)} ({what}).")
+        items = items.drop(names)
+    return items.with_columns(selectors.float().fill_nan(None))
 
 
-def _holds_binary(dtype: DataType | DataTypeClass) -> bool:
+def _holds(dtype: AnyType, is_it: Callable[[AnyType], bool]) -> bool:
+    if is_it(dtype):
+        return True
     if isinstance(dtype, pl.Struct):
-        return any(_holds_binary(inner) for inner in dtype.to_schema().values())
-    if isinstance(dtype, pl.List | pl.Array):
-        return _holds_binary(dtype.inner)
+        return any(_holds(inner, is_it) for inner in dtype.to_schema().values())
+    return isinstance(dtype, pl.List | pl.Array) and _holds(dtype.inner, is_it)
+
+
+def _is_binary(dtype: AnyType) -> bool:
     return isinstance(dtype, pl.Binary | pl.Object)
+
+
+def _is_empty(dtype: AnyType) -> bool:
+    return isinstance(dtype, pl.Struct) and not dtype.fields
 
 
 def text_columns_of(items: pl.DataFrame) -> tuple[str, ...]:

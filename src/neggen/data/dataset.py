@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ from neggen.data.vectors import Features, ItemGraph, ItemVectors
 from neggen.errors import NegGenError, nearest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A catalogue, who used what, and whatever was made from them so far.
 
@@ -190,6 +191,14 @@ class Dataset:
 
     # -- reading ----------------------------------------------------------------------------
 
+    def __repr__(self) -> str:
+        """Return its size in a line."""
+        users, items = self.shape
+        made = [name for name in ("records", "vectors") if getattr(self, name) is not None]
+        split = [] if self.split_config is None else [f"split {self.split_config.name}"]
+        counts = [f"{users:,} users", f"{items:,} items", f"{len(self.users):,} interactions"]
+        return f"Dataset({', '.join([*counts, *split, *made])})"
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(users, items)``."""
@@ -212,7 +221,7 @@ class Dataset:
         Raises:
             NegGenError: If there is no such part, or the data set was not split yet.
         """
-        if name in self.test_sets:
+        if name not in PARTS and name in self.test_sets:
             pairs = self.test_sets[name]
             return incidence(pairs[:, 0], pairs[:, 1], self.shape)
         if name not in PARTS:
@@ -279,3 +288,8 @@ class Dataset:
         The split in force, the folder of the pictures and everything generated are not part of it.
         """
         return data_hash(self)
+
+    @cached_property
+    def split_hash(self) -> str:
+        """A SHA-256 over the part of every interaction; empty without a split."""
+        return "" if self.parts is None else hashlib.sha256(self.parts.tobytes()).hexdigest()

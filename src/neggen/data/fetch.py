@@ -198,7 +198,7 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         date = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     now = datetime.now(UTC if date.tzinfo else None)
     return max(0.0, (date - now).total_seconds())

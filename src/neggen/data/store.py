@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import mapped_arrays
 from neggen.data.placing import place_pictures
-from neggen.data.tables import PARTS, with_parts
+from neggen.data.tables import FILE_NAME, PARTS, with_parts
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
@@ -58,6 +58,8 @@ def save_dataset(
             raise _holds_other_data(workspace)
     elif not overwrite:
         _refuse_strangers(workspace)
+    for name in (*data.test_sets, *data.features, *data.graphs):
+        _file_name(name)  # before anything is taken away
     write_text(workspace.path / UNFINISHED, source)
     workspace.manifest_path.unlink(missing_ok=True)
     for stale in (
@@ -121,7 +123,8 @@ def check_before_downloads(workspace: Workspace, read: Callable[[], Dataset]) ->
 
 def is_labeled(workspace: Workspace) -> bool:
     """Return whether the interactions came with labels that say what trains and what tests."""
-    return "part" in pl.read_parquet_schema(workspace.interactions_path)
+    with _readable(workspace.interactions_path):
+        return "part" in pl.read_parquet_schema(workspace.interactions_path)
 
 
 def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Dataset:
@@ -162,7 +165,7 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
             path.stem: np.stack(_pairs(path, user_ids, item_table["item_id"]), axis=1)
             for path in sorted(workspace.test_sets_dir.glob("*.parquet"))
         },
-        notes=tuple(workspace.manifest()["notes"]),
+        notes=tuple(workspace.manifest("notes")["notes"]),
     )
     return data if split is None else _with_split(workspace, data, split)
 
@@ -263,7 +266,7 @@ def _read_arrays(folder: Path, *names: str) -> Iterator[tuple[str, list[NDArray[
 
 
 def _file_name(name: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not FILE_NAME.fullmatch(name):
         raise NegGenError(f"{name!r} cannot be a file name; use letters, digits, '-', '_' and '.'.")
     return name
 
@@ -274,9 +277,15 @@ def _write_parquet(table: pl.DataFrame, path: Path) -> None:
 
 
 def _read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    try:
+    with _readable(path):
         return pl.read_parquet(path, columns=columns)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise NegGenError(f"{path} is missing; import the source again with overwrite.") from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise NegGenError(f"{path} is not a Parquet file: {error}.") from None

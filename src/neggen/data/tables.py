@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,15 @@ import pyarrow as pa
 from neggen.errors import NegGenError, nearest
 
 PARTS = ("train", "valid", "test")
+FILE_NAME = re.compile(r"\w[\w.-]*")
+"""What a test set, features or a graph can be called."""
 TIME_COLUMNS = ("timestamp", "time", "position")
 # What other tools call these columns: offered as a hint, never taken silently.
 ALIASES = {
     "user_id": ("userid", "user", "uid", "reviewerid", "customerid", "userid:token"),
     "item_id": ("itemid", "item", "iid", "asin", "parentasin", "productid", "itemid:token"),
 }
+YEAR_FIRST = r"^\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 LARGEST_EXACT_FLOAT = 2**53
 
 
@@ -206,7 +210,7 @@ def with_time(log: pl.DataFrame, where: str) -> pl.DataFrame:
     if values.dtype.is_temporal() and not isinstance(values.dtype, pl.Time | pl.Duration):
         values = values.cast(pl.Datetime("us"))
     elif values.dtype.is_integer():
-        values = values.cast(pl.Int64)
+        values = values.cast(pl.Int64, strict=False)
     elif values.dtype.is_float():
         values = values.cast(pl.Float64).fill_nan(None)
     else:
@@ -218,10 +222,12 @@ def with_time(log: pl.DataFrame, where: str) -> pl.DataFrame:
 
 
 def _parse_times(texts: pl.Series, where: str) -> pl.Series:
+    # Whether 01/02/2024 is in January or in February is nothing to be guessed.
+    dates = pl.select(pl.when(texts.str.contains(YEAR_FIRST)).then(texts)).to_series()
     readings = (
         texts.cast(pl.Int64, strict=False),
         texts.cast(pl.Float64, strict=False),
-        texts.str.to_datetime(time_unit="us", strict=False, time_zone="UTC").dt.replace_time_zone(
+        dates.str.to_datetime(time_unit="us", strict=False, time_zone="UTC").dt.replace_time_zone(
             None
         ),
     )
@@ -240,6 +246,11 @@ def with_parts(log: pl.DataFrame, where: str) -> pl.DataFrame:
         return log
     if log["part"].dtype == pl.Enum(PARTS) and not log["part"].has_nulls():
         return log.with_columns(pl.col("part").to_physical().cast(pl.UInt8))
+    if log["part"].dtype.is_nested():
+        raise NegGenError(
+            f"Column 'part' of {inside(where)} holds {log['part'].dtype}; it may only hold "
+            f"{', '.join(PARTS)}."
+        )
     labels = log["part"].cast(pl.String)
     wrong = labels.is_null() | ~labels.is_in(PARTS)
     _refuse(labels, wrong, where, f"it may only be {', '.join(PARTS)}")

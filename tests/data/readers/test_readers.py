@@ -92,6 +92,8 @@ def test_a_file_of_interactions_alone(tmp_path: Path) -> None:
     [
         ("interactions.csv", b"", ["interactions.csv is empty"]),
         ("interactions.csv", b"user_id,item_id\n", ["interactions.csv", "no rows"]),
+        ("interactions.csv", b"user_id;item_id\nu;a\n", [".csv seem to be separated by ';'"]),
+        ("interactions.tsv", b"user_id,item_id\nu,a\n", [".tsv seem to be separated by ','"]),
         ("interactions.csv", b"user_id,item_id\nu,a\nu\n", ["Row 3 of", ".csv", "1 values for 2"]),
         ("interactions.csv", b"user_id,item_id\nu,a,b\n", ["Row 2 of", "3 values", "'u,a,b'"]),
         ("interactions.tsv", b"user_id\titem_id\nu a\n", ["Row 2 of", "1 values for 2"]),

@@ -285,3 +285,19 @@ def test_items_that_nobody_used_come_back_too(tmp_path: Path) -> None:
     data = Dataset.from_frames(None, items, tmp_path / "source")
     write_data(data, tmp_path / "out", "parquet")
     assert same_when_read(data, tmp_path / "out")
+
+
+def test_movielens_without_genres(tmp_path: Path) -> None:
+    log = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 1], "timestamp": [3, 4, 5]})
+    data = Dataset.from_frames(log, pl.DataFrame({"item_id": [1, 2], "title": ["A", "B"]}))
+    write_data(data, tmp_path / "out", "movielens")
+    assert read_source(tmp_path / "out").item_table["title"].to_list() == ["A", "B"]
+
+
+@pytest.mark.parametrize("name", ["out_5", "meta_shop", "reviews_shop_5", "meta_"])
+def test_amazon_takes_decimal_prices_and_any_name_of_a_folder(tmp_path: Path, name: str) -> None:
+    log = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"]})
+    prices = pl.Series(["1.50", "2.25"]).cast(pl.Decimal(10, 2))
+    data = Dataset.from_frames(log, pl.DataFrame({"item_id": ["a", "b"], "price": prices}))
+    write_data(data, tmp_path / name, "amazon")
+    assert read_source(tmp_path / name).item_table["price"].to_list() == [1.5, 2.25]

@@ -26,6 +26,17 @@ def test_without_prices_no_cost_is_known_and_with_them_it_is(
     assert client.ask(client.backend(), client.question())[0].cost is None
 
 
+@pytest.mark.parametrize("tokens", [10**20, 10**400])
+def test_more_tokens_than_there_can_be_count_as_not_reported(
+    client: Client, server: ChatServer, tokens: int
+) -> None:
+    usage = {"prompt_tokens": tokens, "completion_tokens": 3}
+    server.reply = lambda number, body: (200, {**client.completion(), "usage": usage})
+    (answer,) = client.ask(client.backend(), client.question())
+    assert isinstance(answer, Completion)
+    assert answer.usage == Usage(0, 0)
+
+
 def test_an_answer_costs_its_lost_tries_too(client: Client, server: ChatServer) -> None:
     server.reply = lambda number, body: client.cut if number == 0 else server.say("Hello.")
     budget = Budget(10_000.0)

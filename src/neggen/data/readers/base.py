@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -75,7 +76,8 @@ class Reader(Protocol):
 def unused_note(folder: Path, used: Iterable[str]) -> tuple[str, ...]:
     """Return a sentence on the entries of ``folder`` that are not used, if there are any."""
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    unused = sorted(names.difference(used))
+    # A name need not be UTF-8, and the note is written to a file that is.
+    unused = [os.fsencode(n).decode(errors="replace") for n in sorted(names.difference(used))]
     if not unused:
         return ()
     more = f" and {len(unused) - NAMED_IN_NOTE:,} more" if len(unused) > NAMED_IN_NOTE else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -37,7 +38,7 @@ def read_table(path: Path) -> pl.DataFrame:
         return _read_jsonl(path)
     try:
         return pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise NegGenError(f"{path} is not a Parquet file: {_first_line(error)}.") from None
 
 
@@ -76,19 +77,26 @@ def read_delimited(path: Path, delimiter: str) -> pl.DataFrame:
         _refuse_other_encodings(path)
         raise NegGenError(f"{path} cannot be read as delimited text: {error}.") from None
     frame = pl.DataFrame(table)
-    _refuse_open_quote(frame, path)
+    if frame.select(pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any()).item():
+        _refuse_open_quotes(path, delimiter)
     return frame
 
 
-def _refuse_open_quote(frame: pl.DataFrame, path: Path) -> None:
-    """A quote that is never closed swallows every row to the end of the file as one value."""
-    if frame.is_empty() or "\n" not in frame.row(-1)[-1]:
-        return
-    if path.read_bytes().count(b'"') % 2:
+def _refuse_open_quotes(path: Path, delimiter: str) -> None:
+    """Refuse a quote that swallows rows as one value, to the next quote or the end of the file."""
+    longest = csv.field_size_limit(sys.maxsize)
+    rows = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for rows, _ in enumerate(csv.reader(file, delimiter=delimiter, strict=True)):  # noqa: B007
+                pass
+    except csv.Error:
         raise NegGenError(
-            f"{path} has a quote that is never closed in data row {len(frame):,}: "
-            f"{frame.row(-1)[-1][:80]!r}; close it, or double it if it is meant."
-        )
+            f"{path} has a quote that is never closed, or closed within a value, in data row "
+            f"{rows + 1:,}; close it, or double it if it is meant."
+        ) from None
+    finally:
+        csv.field_size_limit(longest)
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
@@ -96,6 +104,12 @@ def _header(path: Path, delimiter: str) -> list[str]:
         header = next(csv.reader(file, delimiter=delimiter), [])
     if not header:
         raise NegGenError(f"{path} is empty; it needs a header and rows.")
+    for other, name in ((";", "';'"), ("\t", "tabs"), (",", "','")):
+        if len(header) == 1 and other in header[0]:
+            raise NegGenError(
+                f"The columns of {path} seem to be separated by {name}; save it with commas as "
+                f".csv, or with tabs as .tsv."
+            )
     for name in header:
         if header.count(name) > 1:
             raise NegGenError(f"{path} has two columns named '{name}'; rename one.")
@@ -123,7 +137,7 @@ def _refuse_bad_lines(path: Path) -> None:
                 continue
             try:
                 value = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise NegGenError(
                     f"Line {number} of {path} is not JSON ({error}): {line[:80]!r}."
                 ) from None

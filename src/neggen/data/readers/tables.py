@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from neggen.data.indexing import moved, positions
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import SUFFIXES, read_table
 from neggen.data.readers.joining import rated
-from neggen.data.tables import as_log
+from neggen.data.tables import FILE_NAME, PARTS, as_log
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class TablesReader:
         log = None if log_path is None else read_table(log_path)
         items = None if items_path is None else read_table(items_path)
         images, remarks = options.images, list[str]()
+        if images is not None and items is not None and options.image_column not in items.columns:
+            raise NegGenError(
+                f"{items_path} has no column '{options.image_column}' that names the pictures of "
+                f"{images}; name it with --image-column, or leave --images out."
+            )
         if log is not None and log_path is not None:
             log = rated(_with_numbers(log, log_path, options), options, log_path, remarks)
         notes = tuple(remarks)
@@ -98,6 +104,7 @@ class TablesReader:
         else:
             users_path = None
         sets = {file.stem: file for end in SUFFIXES for file in path.glob(f"test_sets/*{end}")}
+        _refuse_names(sets)
         names = options.user_column, options.item_column
         pairs = {name: _pairs(data, sets[name], *names) for name in sorted(sets)}
         data = data.replace(test_sets=pairs)
@@ -107,6 +114,20 @@ class TablesReader:
             for name in data.item_table["image"].drop_nulls():
                 used.add(_entry(path, data.image_dir / name))
         return data.replace(notes=data.notes + unused_note(path, used))
+
+
+def _refuse_names(sets: Mapping[str, Path]) -> None:
+    for name, path in sets.items():
+        if name in PARTS:
+            raise NegGenError(
+                f"{path} has the name of a part of every split ({', '.join(PARTS)}); call it "
+                f"something else, such as new-season{path.suffix}."
+            )
+        if not FILE_NAME.fullmatch(name):
+            raise NegGenError(
+                f"{path} is to give a test set its name, which may have letters, digits, '-', '_' "
+                f"and '.'; call it something else."
+            )
 
 
 def _only(folder: Path, stem: str) -> Path | None:

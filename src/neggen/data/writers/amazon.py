@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def write_amazon(data: Dataset, folder: Path, name: str) -> list[str]:
     """
     if not len(data.users):
         raise NegGenError("Reviews are interactions, and these data have none.")
+    name = re.sub(r"^(meta_|reviews_)+|(_5)+$", "", name) or "data"  # what other files are called
     log, items = data.to_frames()
     notes = ["The reviews have no rating: ratings are not kept on import."]
     if data.time is not None:
@@ -49,6 +51,7 @@ def write_amazon(data: Dataset, folder: Path, name: str) -> list[str]:
         notes.append(f"{unused:,} items that nobody used are read back with --all-items only.")
     _write(log.drop("part", strict=False).iter_rows(named=True), folder / f"{name}.jsonl.gz")
     known = items.select("item_id", *(c for c in items.columns if _has_place(items[c])))
+    known = known.with_columns(pl.col("^price$").cast(pl.Float64))
     metadata = (_record(row) for row in known.iter_rows(named=True))
     _write(metadata, folder / f"meta_{name}.jsonl.gz")
     return notes

@@ -32,7 +32,7 @@ def write_movielens(data: Dataset, folder: Path, name: str) -> list[str]:
     log = ids.with_columns(rating=pl.lit(None, pl.Float64), timestamp=times)
     log.write_csv(folder / "ratings.csv")
     texts = {
-        column: items[column] if _has_place(items, column) else pl.Series([None], dtype=pl.String)
+        column: items[column] if _has_place(items, column) else pl.lit(None, pl.String)
         for column in ("title", "genres")
     }
     movies = items.select(movieId=_whole_numbers(items["item_id"])).with_columns(**texts)

@@ -21,6 +21,8 @@ WEB_PAGES = 5
 """So many web pages and no answer: there is no API at this address."""
 REFUSALS = 20
 """So many refusals, all the same, and no answer: it is not the items that the server refuses."""
+MOST_TOKENS = 10**9
+"""No call takes more, whatever a server says."""
 MAY_BE_BILLED = {408, 502, 504}
 """Error statuses after which a model may have answered all the same, to nobody."""
 
@@ -231,6 +233,8 @@ def _read_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if isinstance(prompt, int) and isinstance(completion, int) and min(prompt, completion) >= 0:
-        return Usage(prompt, completion)
-    return None
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    if min(prompt, completion) < 0 or max(prompt, completion) > MOST_TOKENS:
+        return None
+    return Usage(prompt, completion)

@@ -21,8 +21,6 @@ from neggen.generation.backends.wire import SHORTEST_SECRET, Reply, key_in_envir
 
 LONGEST_LINE = 16 * 2**20
 """Bytes; answers have some thousand."""
-MOST_TOKENS = 10**9
-"""No call takes more, whatever a file says."""
 NOT_THE_ITEM = {401, 402, 403, 404}
 """Statuses that tell of the account or the model, so that the item may be asked about again."""
 NOT_ASKED = {"batch_expired", "batch_cancelled"}
@@ -110,8 +108,5 @@ def _outcome(response: Any, error: Any, key: str | None) -> Outcome:
         body = error
     outcome = read_reply(Reply(status, {}, json.dumps(body).encode()), redact_error)
     text = outcome.text and redact(outcome.text, key, SHORTEST_SECRET)
-    usage = outcome.usage
-    if usage is not None and max(usage.prompt_tokens, usage.completion_tokens) > MOST_TOKENS:
-        usage = None
     again = outcome.again or status in NOT_THE_ITEM
-    return replace(outcome, text=text, usage=usage, again=again)
+    return replace(outcome, text=text, again=again)
