@@ -5,8 +5,9 @@ Time is that of training alone, without looks at validation, until the first loo
 of the two best figures is reached. implicit takes single steps of SGD, ours batches with Adam. Both
 look at the same users, at most 20,000.
 
-``--interactions`` makes a data set of that size instead: everybody has three of 200 tastes, each of
-which has its own popular items. implicit lives in an environment of its own, made on the first run.
+``--interactions`` makes a data set with so many draws instead (some meet): everybody has three of
+200 tastes, each of which has its own popular items. ``--limit`` ends every training after so many
+seconds, on both sides. implicit lives in an environment of its own, made on the first run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -37,8 +39,8 @@ PATIENCE = 5
 """Looks at validation without a better one."""
 OUR_RATES, THEIR_RATES = (5e-3, 2e-3, 1e-2), (0.05, 0.02, 0.1)
 """The first where only one is tried."""
-OUR_EVERY, THEIR_EVERY = 2, 10
-"""Epochs from one look to the next."""
+OUR_EVERY, THEIR_EVERY, OF_MANY = 2, 10, 2
+"""Epochs from one look to the next; the last one is theirs on a made data set."""
 TASTES, HELD = 200, 3
 PEOPLE = 20_000
 """Whose validation interactions are looked at."""
@@ -55,6 +57,7 @@ def main(
     data: NoDataOption = None,
     interactions: Annotated[int, typer.Option(help="Make so many instead.")] = 0,
     rates: Annotated[int, typer.Option(min=1, max=3, help="How many each side tries.")] = 3,
+    limit: Annotated[float, typer.Option(help="Seconds of training; 0 for no limit.")] = 0,
     batch: Annotated[int, typer.Option(help="Our batch size; 0 takes a 60th of an epoch.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads for each side.")] = 2,
     environments: Annotated[
@@ -71,9 +74,10 @@ def main(
         raise NegGenError("Give --data DATA, or --interactions N.")
     split = looked_at(split)
     size = batch or max(2048, split.train.nnz // 60)
-    ours = {rate: train_ours(split, rate, size) for rate in OUR_RATES[:rates]}
+    ours = {rate: train_ours(split, rate, size, limit) for rate in OUR_RATES[:rates]}
     python = environment(environments.expanduser() / "implicit", REQUIREMENTS)
-    theirs = {rate: train_theirs(split, rate, python, threads) for rate in THEIR_RATES[:rates]}
+    options = [OF_MANY if interactions else THEIR_EVERY, PATIENCE, threads, limit]
+    theirs = {rate: train_theirs(split, python, [rate, *options]) for rate in THEIR_RATES[:rates]}
     best = [max(side.values(), key=highest) for side in (ours, theirs)]
     goal = min(highest(looks) for looks in best)
     seconds = [next(look.seconds for look in looks if look.recall >= goal) for looks in best]
@@ -105,7 +109,11 @@ def looked_at(data: Dataset) -> Dataset:
     return data.replace(parts=np.where(others, test, data.parts).astype(data.parts.dtype))
 
 
-def train_ours(data: Dataset, rate: float, batch: int) -> list[Look]:
+class Enough(Exception):
+    """The time is over."""
+
+
+def train_ours(data: Dataset, rate: float, batch: int, limit: float) -> list[Look]:
     """Train ours and return its looks at validation."""
     looks, spent = [], [0.0]
 
@@ -113,25 +121,28 @@ def train_ours(data: Dataset, rate: float, batch: int) -> list[Look]:
         spent[0] += log.seconds
         if log.valid and log.epoch:
             looks.append(Look(spent[0], log.valid["recall@20"]))
+        if limit and looks and spent[0] >= limit:
+            raise Enough
 
     model = MF(learning_rate=rate, batch_size=batch, evaluate_every=OUR_EVERY, patience=PATIENCE)
-    model.fit(data, FitContext(on_epoch=note))
+    with suppress(Enough):
+        model.fit(data, FitContext(on_epoch=note))
     say(f"neggen, {rate:g}: {highest(looks):.4f}")
     return looks
 
 
-def train_theirs(data: Dataset, rate: float, python: Path, threads: int) -> list[Look]:
+def train_theirs(data: Dataset, python: Path, options: list[float]) -> list[Look]:
     """Train implicit's in its environment and return its looks at validation."""
     with tempfile.TemporaryDirectory() as folder:
         save_npz(Path(folder) / "train.npz", data.train)
         save_npz(Path(folder) / "valid.npz", data.valid)
-        options = map(str, (folder, rate, THEIR_EVERY, PATIENCE, threads))
-        done = subprocess.run([python, PEER, *options], stdout=subprocess.PIPE, text=True)
+        command = [python, PEER, folder, *map(str, options)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode or not done.stdout:
         raise NegGenError("implicit's training failed; its error is above.")
     logs = [json.loads(line) for line in done.stdout.splitlines()]
     looks = [Look(log["seconds"], log["recall"]) for log in logs]
-    say(f"implicit, {rate:g}: {highest(looks):.4f}")
+    say(f"implicit, {options[0]:g}: {highest(looks):.4f}")
     return looks
 
 

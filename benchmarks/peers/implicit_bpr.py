@@ -12,7 +12,7 @@ import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
 from scipy.sparse import load_npz
 
-folder, rate, every, patience, threads = sys.argv[1:]
+folder, rate, every, patience, threads, limit = sys.argv[1:]
 train, valid = load_npz(f"{folder}/train.npz").tocsr(), load_npz(f"{folder}/valid.npz").tocsr()
 people = np.flatnonzero(np.diff(valid.indptr))
 
@@ -32,7 +32,7 @@ def recall(users: np.ndarray, items: np.ndarray) -> float:
 
 
 class Enough(Exception):
-    """Validation has not improved for long."""
+    """Validation has not improved for long, or the time is over."""
 
 
 model = BayesianPersonalizedRanking(
@@ -58,7 +58,7 @@ def look(iteration: int, elapsed: float, *_: object) -> None:
         best = figure
         np.savez(f"{folder}/best.npz", users=model.user_factors, items=model.item_factors)
     print(json.dumps({"epoch": iteration + 1, "seconds": seconds, "recall": figure}), flush=True)
-    if since >= int(patience):
+    if since >= int(patience) or 0 < float(limit) <= seconds:
         raise Enough
 
 
