@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from neggen.models.mf import MF
 from neggen.negatives import SAMPLERS, sampler_config
 from neggen.negatives.uniform import Uniform
 from neggen.registry import Registry
@@ -126,3 +127,13 @@ def test_the_samplers_are_all_there() -> None:
         sampler_config({"name": "uniform", "negative": 3})
     with refuses("has no name", "uniform"):
         sampler_config({"negatives": 3})
+
+
+@pytest.mark.parametrize("name", [5, ["a"], {"name": "uniform"}, None, True])
+def test_a_name_that_is_no_text_is_refused(name: object) -> None:
+    with refuses(f"{name!r} names no collection", "a name is text"):
+        registry().find(name)  # type: ignore[arg-type]
+    with refuses(f"{name!r} names no sampler of negatives"):
+        MF(sampler={"name": name})
+    with refuses(f"{name!r} names no "):
+        MF(loss={"name": name})

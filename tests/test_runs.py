@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -19,11 +20,20 @@ from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.data.vectors import ItemGraph
+from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
-from neggen.runs import Run, evaluate_run, finished_runs, run_name, train_run, usual_name
+from neggen.runs import (
+    Run,
+    evaluate_run,
+    finished_runs,
+    new_items,
+    run_name,
+    train_run,
+    usual_name,
+)
 from neggen.testing import checkerboard, refuses
-from neggen.workspace import Workspace
+from neggen.workspace import Workspace, write_toml
 
 SPLIT = SplitConfig()
 FEW = {"epochs": 4, "dim": 8, "evaluate_every": 1}
@@ -197,6 +207,56 @@ def test_what_is_not_there(ready: Workspace, tmp_path) -> None:
     run.history_path.write_text("{", encoding="utf-8")
     with pytest.raises(NegGenError, match=r"history\.json cannot be read"):
         _ = run.history
+
+
+@pytest.mark.parametrize("lacking", ["model", "settings", "split", "content_hash"])
+def test_a_run_without_what_it_says_of_itself(ready: Workspace, lacking: str) -> None:
+    run = train_run(ready, "popularity", {}, SPLIT)
+    whole = run.manifest
+    write_toml(run.manifest_path, {key: v for key, v in whole.items() if key != lacking})
+    for use in (run.load_model, run.load_data, lambda: evaluate_run(run)):
+        with refuses(f"{run.manifest_path} is damaged: it has no '{lacking}'"):
+            use()
+    write_toml(run.manifest_path, whole)
+    assert run.load_model().recommend(["u00001"], 3).height == 3
+
+
+def test_a_workspace_without_what_it_says_of_itself(ready: Workspace) -> None:
+    whole = ready.manifest()
+    write_toml(ready.manifest_path, {key: v for key, v in whole.items() if key != "notes"})
+    with refuses("workspace.toml is damaged: it has no 'notes'"):
+        load_dataset(ready, SPLIT)
+
+
+@pytest.mark.parametrize("damaged", ["[]", "{", "3", ""])
+def test_damaged_figures_are_measured_anew(ready: Workspace, damaged: str) -> None:
+    run = train_run(ready, "popularity", {}, SPLIT)
+    expected = evaluate_run(run, ["valid"])
+    run.metrics_path.write_text(damaged, encoding="utf-8")
+    with refuses("metrics.json cannot be read", "evaluate again"):
+        _ = run.metrics
+    assert evaluate_run(run, ["valid"]) == expected
+    assert run.metrics == expected
+
+
+def test_new_items_are_encoded_as_those_the_run_was_trained_on(
+    ready: Workspace, tmp_path: Path, word_encoder
+) -> None:
+    def encode_by(encoder: object, workspace: Workspace) -> None:
+        records = read_records(workspace.records_path)
+        encode(workspace, load_dataset(workspace), records, encoder)
+
+    class Other(type(word_encoder)):
+        name, fingerprint = "others", "o" * 64
+
+    later = Workspace.open(shutil.copytree(ready.path, tmp_path / "later"))
+    run = train_run(ready, "neggen-linear", {}, SPLIT)
+    assert run.manifest["encoder"] == word_encoder.fingerprint
+    encode_by(Other(), ready)  # the run stays as it was trained
+    assert new_items(run, later).vectors is not None
+    encode_by(Other(), later)
+    with refuses("is encoded by another text encoder than", str(run.folder), "neggen encode"):
+        new_items(run, later)
 
 
 def test_figures_are_kept_by_part_and_user(build_workspace, tmp_path) -> None:

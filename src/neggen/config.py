@@ -26,7 +26,9 @@ from neggen.errors import NegGenError, nearest
 class Config(BaseModel):
     """Base of all configurations: immutable, strict about names, checked on construction."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     @classmethod
     def build(cls, values: Mapping[str, Any], *within: str) -> Self:
@@ -279,8 +281,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()
-        *parents, leaf = key.strip().split(".")
-        table = values
+        table, (*parents, leaf) = values, key.strip().split(".")
         for parent in parents:
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):

@@ -63,6 +63,8 @@ class Registry(Mapping[str, str], Generic[Kind]):
         Raises:
             NegGenError: If there is none, naming the nearest one.
         """
+        if not isinstance(name, str):
+            raise NegGenError(f"{name!r} names no {self._kind}; a name is text.")
         if name in self._classes:
             return self._classes[name]
         places = self._all()

@@ -65,19 +65,20 @@ class Run:
                     f"{run.folder} was interrupted while training; give the same train command "
                     f"again and it goes on where it stopped."
                 )
+            if names := [str(each.folder) for each in finished_runs(Workspace(folder))]:
+                raise NegGenError(f"{folder} is a workspace; its runs are {', '.join(names)}.")
             raise NegGenError(f"{run.folder} is not a run (it has no run.toml); train one first.")
         return run
 
     @property
     def manifest(self) -> dict[str, Any]:
         """The contents of ``run.toml``."""
-        return read_toml(self.manifest_path)
+        return read_toml(self.manifest_path, "model", "settings", "split", "content_hash")
 
     @property
     def history(self) -> dict[str, list[dict[str, Any]]]:
         """Every epoch of every phase, as written by the training loop."""
-        history: dict[str, list[dict[str, Any]]] = _read_json(self.history_path)
-        return history
+        return _read_json(self.history_path)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -110,15 +111,14 @@ class Run:
         if data.content_hash != manifest["content_hash"]:
             raise NegGenError(
                 f"{self.folder} was trained on other data than {self.workspace.path} now holds; "
-                f"train again."
+                f"delete that folder and train again."
             )
         return data
 
 
 def finished_runs(workspace: Workspace) -> list[Run]:
     """Return the finished runs of a workspace, by name."""
-    folders = sorted(path.parent for path in workspace.runs_dir.glob("*/run.toml"))
-    return [Run(folder) for folder in folders]
+    return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/run.toml"))]
 
 
 def train_run(
@@ -185,8 +185,9 @@ def train_run(
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
-    seconds = round(time.monotonic() - started, 2)
-    about = {"seconds": seconds, "neggen": neggen.__version__}
+    about = {"seconds": round(time.monotonic() - started, 2), "neggen": neggen.__version__}
+    if data.vectors is not None:
+        about["encoder"] = encoder_of(workspace)
     if isinstance(model, NegGen):
         about["modality_shares"] = modality_shares(model, data)
     write_toml(run.manifest_path, {**identity, **about})
@@ -233,10 +234,11 @@ def new_items(run: Run, workspace: Workspace) -> Dataset:
         NegGenError: If the new items lack records or vectors, or those of another encoder.
     """
     data = with_vectors(workspace, load_dataset(workspace))
-    if encoder_of(workspace) != encoder_of(run.workspace):
+    trained_with = run.manifest.get("encoder") or encoder_of(run.workspace)
+    if encoder_of(workspace) != trained_with:
         raise NegGenError(
-            f"{workspace.path} is encoded by another text encoder than {run.workspace.path}; run "
-            f"neggen encode {workspace.path} with the encoder of the latter."
+            f"{workspace.path} is encoded by another text encoder than {run.folder} was trained "
+            f"with; run neggen encode {workspace.path} with that one."
         )
     return data
 
@@ -244,7 +246,7 @@ def new_items(run: Run, workspace: Workspace) -> Dataset:
 def evaluate_run(
     run: Run, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> dict[str, dict[str, float]]:
-    """Measure a run on parts of its data or on named test sets, and keep the figures.
+    """Measure a run on parts of its data or on named test sets; keep and return the figures.
 
     Ranked against all items, or, where all that a part holds is new (``cold-items``), against the
     new items of that part; see :func:`~neggen.evaluation.ranking.candidates_of`. For ``valid`` and
@@ -255,9 +257,6 @@ def evaluate_run(
         run: a finished run.
         parts: which parts; the test part and every further test set by default.
         device: where to score.
-
-    Returns:
-        Figures by part.
 
     Raises:
         NegGenError: If there is no such part, or it has no interactions.
@@ -273,24 +272,28 @@ def evaluate_run(
         target = data.matrix(part)
         if target.nnz == 0:
             raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
+        known, ranked = data.known_before(part), candidates_of(target, data.train)
         result = evaluate_ranking(
-            model.score_index,
-            data.known_before(part),
-            target,
-            ks=KS,
-            candidates=candidates_of(target, data.train),
-            device=device,
+            model.score_index, known, target, ks=KS, candidates=ranked, device=device
         )
         per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
         with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
             per_user.write_parquet(temporary)
         results[part] = result.metrics
-    write_text(run.metrics_path, json.dumps({**run.metrics, **results}, indent=1))
+    try:
+        earlier = run.metrics
+    except NegGenError:
+        earlier = {}  # a damaged file is what this one replaces
+    write_text(run.metrics_path, json.dumps({**earlier, **results}, indent=1))
     return results
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
     except (OSError, ValueError) as error:
-        raise NegGenError(f"{path} cannot be read ({error}); train or evaluate again.") from None
+        mend = "evaluate again" if path.name == "metrics.json" else "delete the run and train again"
+        raise NegGenError(f"{path} cannot be read ({error}); {mend}.") from None

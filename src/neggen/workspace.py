@@ -78,9 +78,9 @@ class Workspace:
             )
         return workspace
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the contents of ``workspace.toml``."""
-        return read_toml(self.manifest_path)
+    def manifest(self, *needed: str) -> dict[str, Any]:
+        """Return the contents of ``workspace.toml``, which must have the ``needed`` keys."""
+        return read_toml(self.manifest_path, *needed)
 
     def write_manifest(self, **entries: Any) -> None:
         """Write ``workspace.toml``, keeping the order of ``entries``."""
@@ -118,20 +118,27 @@ def write_toml(path: Path, value: dict[str, Any]) -> None:
     write_text(path, tomli_w.dumps(_without_none(value)))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, *needed: str) -> dict[str, Any]:
     """Read a TOML file.
 
+    Args:
+        path: the file.
+        needed: keys that it must have.
+
     Raises:
-        NegGenError: If the file is missing, unreadable, or not valid TOML.
+        NegGenError: If the file is missing, unreadable, not valid TOML, or lacks a key.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NegGenError(f"{path} does not exist.") from None
     except OSError as error:
         raise NegGenError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NegGenError(f"{path} is not valid TOML: {error}.") from None
+    if missing := [key for key in needed if key not in found]:
+        raise NegGenError(f"{path} is damaged: it has no '{missing[0]}'; make it anew.")
+    return found
 
 
 def _without_none(value: Any) -> Any:

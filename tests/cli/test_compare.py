@@ -195,3 +195,29 @@ def test_mistakes_are_one_sentence(
     told = cli(*(ready.path if word == "W" else word for word in typed))
     assert told.code == 2
     assert sentence in told.remark()
+
+
+def test_settings_of_the_model_beside_the_rows_own_keys(cli, ready: Workspace, tmp_path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(
+        '[rows.gcn]\nmodel = "lightgcn"\nepochs = 20\nmetric = "ndcg@20"\nloss = {name = "bpr"}\n'
+    )
+    ended = cli("compare", ready.path, path)
+    assert ended.code == 2
+    told = 'settings = {epochs = 20, metric = "ndcg@20", loss = …}.'
+    assert f"In rows.gcn: what is set of the model stands in a table of its own; write {told}" in (
+        ended.remark()
+    )
+    path.write_text('[rows.gcn]\nmodel = "lightgcn"\nserch = {}\n')
+    assert "Did you mean 'search'?" in cli("compare", ready.path, path).remark()
+
+
+def test_figures_are_not_wrapped_on_a_narrow_terminal(
+    cli, ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = cli("compare", ready.path, "--models", "popularity,content-ease,ease", "--seeds", 2)
+    assert ended.code == 0, ended.err
+    rows = [line for line in ended.out.splitlines() if "│" in line]
+    assert len(rows) == 3
+    assert all(row.count("±") == 2 for row in rows)

@@ -136,6 +136,18 @@ def test_what_was_given_up_or_left_is_noted(ready: Workspace) -> None:
     owner.close()
 
 
+def test_a_generation_that_gave_nothing_is_no_loss(ready: Workspace) -> None:
+    with closing(sqlite3.connect(ready.journal_path)) as journal:
+        journal.execute("DELETE FROM answers")
+        journal.execute("UPDATE units SET state = 'dead', kind = 'k', reason = 'r'")
+        journal.commit()
+    assert "is empty, yet there are records" in finding(ready, "journal")
+    read_records(ready.records_path).clear().write_parquet(ready.records_path)
+    assert "0 answers, 60 given up" in finding(ready, "journal")
+    assert finding(ready, "records").startswith("none yet; make them with")
+    assert finding(ready, "vectors").startswith("none yet")
+
+
 def test_damaged_records_fail(ready: Workspace) -> None:
     cut(ready.records_path)
     assert "not a readable Parquet file" in finding(ready, "records")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from neggen.cli.explain import _signed
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
@@ -67,11 +68,21 @@ def test_the_table_names_attributes_with_their_bars(cli: Cli, run: Run) -> None:
     rows = cli("explain", run.folder, "-u", USER, "-k", 1, "--json").json()
     shown = cli("explain", run.folder, "-u", USER, "-k", 1).out
     for row in rows:
-        line = next(line for line in shown.splitlines() if f"{row['contribution']:+.4f}" in line)
+        contribution = f"{row['contribution']:+.4f}".replace("-0.0000", "0.0000")
+        line = next(line for line in shown.splitlines() if contribution in line)
         length = round(20 * abs(row["share"]))
         assert line.count("█" if row["share"] > 0 else "░") == length
         assert row["value"].split()[0] in line
     assert rows[0]["item_id"] in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [(-0.00004, ".4f", "0.0000"), (0.00004, ".4f", "0.0000"), (-0.00006, ".4f", "-0.0001"),
+     (0.12, ".4f", "+0.1200"), (-0.004, ".0%", "0%"), (0.0, ".0%", "0%"), (0.1, ".0%", "+10%")],
+)  # fmt: skip
+def test_what_is_written_as_zero_has_no_sign(value: float, form: str, shown: str) -> None:
+    assert _signed(value, form) == shown
 
 
 def test_mistakes_are_one_sentence(cli: Cli, run: Run, tmp_path: Path) -> None:

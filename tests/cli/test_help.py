@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.text import Text
 from typer.main import get_command
 
 from neggen.cli import app
@@ -42,6 +43,24 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
     assert ended.err == ""
     assert f"neggen {command}" in ended.out
     assert command in cli("-h").out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_help_loses_its_brackets_to_markup(command: str) -> None:
+    described = get_command(app).commands[command]  # type: ignore[attr-defined]
+    texts = [described.help, *(param.help for param in described.params if param.help)]
+    for text in texts:
+        assert Text.from_markup(text).plain == text.replace("\\[", "["), text
+
+
+def test_brackets_defaults_and_models_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    train, compare = cli("train", "--help").out, cli("compare", "--help").out
+    assert "seed and [settings]." in train
+    assert "docs/models.md" in train
+    assert "[data] table" in cli("run", "--help").out
+    for default in ("else 3.", "else 0: nothing", "else 0: no limit", "else ndcg@20", "else test"):
+        assert default in compare
 
 
 def test_nothing_typed_shows_the_help(cli: Cli) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from neggen.workspace import Workspace
+from neggen.config import SplitConfig
+from neggen.runs import train_run
+from neggen.workspace import Workspace, write_toml
 
 if TYPE_CHECKING:
     from conftest import Cli
@@ -48,6 +50,22 @@ def test_with_a_run(cli: Cli, ready: Workspace) -> None:
     assert "DNS" in told.out
     assert "novelty@20" in told.out
     assert "neggen train" not in told.out
+
+
+def test_a_run_of_a_model_that_is_not_installed_is_left_out(cli: Cli, ready: Workspace) -> None:
+    run = train_run(ready, "popularity", {}, SplitConfig())
+    write_toml(run.manifest_path, {**run.manifest, "model": "of-a-plugin"})
+    other = train_run(ready, "popularity", {}, SplitConfig(), name="other")
+    for command in ("quality", "report"):
+        told = cli(command, ready.path)
+        assert told.code == 0, told.err
+        reason = f"The run {run.folder.name} is left out: There is no model 'of-a-plugin'"
+        assert reason in told.remark()
+        assert "The run other is left out" not in told.remark()
+    write_toml(other.manifest_path, {**other.manifest, "content_hash": "0" * 64})
+    summary = cli("quality", ready.path, "--json").json()
+    assert summary["run"] is None
+    assert "was trained on other data" in summary["runs_left_out"]["other"]
 
 
 def test_what_is_missing_is_named(cli: Cli, ready: Workspace) -> None:

@@ -118,6 +118,11 @@ MISTAKES = {
     "history": (["--history", "i0000"], "no item 'i0000'. Did you mean 'p"),
     "no-file": (["--users-file", "none.txt"], "none.txt cannot be read as a list of ids"),
     "no-table": (["--history-file", "none.csv"], "There is no file none.csv"),
+    "columns": (
+        ["--history-file", "{bad}"],
+        "bad.csv has no column 'user_id', only ident, item; rename one.",
+    ),
+    "ids": (["-u", "u00001", "--exclude", "{bad}"], "bad.csv has no column 'item_id', only ident"),
     "suffix": (["-u", "u00001", "-o", "lists.xlsx"], "lists.xlsx has the suffix '.xlsx'"),
     "diversity": (["-u", "u00001", "--diversity", "2"], "diversity"),
     "excluded": (["-u", "u00001", "--exclude-item", "x"], "no item 'x'"),
@@ -125,9 +130,10 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_end_in_a_sentence(cli: Cli, run: Run, mistake: str) -> None:
+def test_mistakes_end_in_a_sentence(cli: Cli, run: Run, tmp_path: Path, mistake: str) -> None:
     arguments, sentence = MISTAKES[mistake]
-    ended = cli("recommend", run.folder, *arguments)
+    (bad := tmp_path / "bad.csv").write_text("ident,item\nann,p1\n", encoding="utf-8")
+    ended = cli("recommend", run.folder, *(word.format(bad=bad) for word in arguments))
     assert ended.code == 2
     assert sentence in ended.remark()
     assert ended.out == ""

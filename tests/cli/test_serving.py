@@ -39,6 +39,13 @@ def test_what_is_no_run(cli: Cli, tmp_path: Path) -> None:
     assert "is not a run" in ended.remark()
 
 
+def test_a_workspace_is_no_run(cli: Cli, ready: Workspace) -> None:
+    run = train_run(ready, "popularity", {}, SplitConfig.build({}))
+    ended = cli("serve", ready.path, "--port", 0)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"its runs are {run.folder.resolve()}." in ended.remark()
+
+
 def test_an_address_that_is_taken(cli: Cli, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

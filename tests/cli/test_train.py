@@ -115,3 +115,20 @@ def test_neggen_starts_from_the_finished_base(train) -> None:
     other = train(*settings[:-1], "heads=4", model="neggen")
     assert other.folder != run.folder
     assert len(list(run.folder.parent.iterdir())) == 3
+
+
+def test_evaluate_says_when_a_list_holds_all_that_is_ranked(cli: Cli, tmp_path: Path) -> None:
+    log = [(u, i) for u in range(12) for i in range(30) if (u + i) % 3]
+    (source := tmp_path / "source").mkdir()
+    (source / "items.csv").write_text("item_id\n" + "".join(f"i{i}\n" for i in range(30)))
+    rows = "".join(f"u{u},i{i}\n" for u, i in log)
+    (source / "interactions.csv").write_text(f"user_id,item_id\n{rows}")
+    place = tmp_path / "w"
+    assert cli("import", source, place).code == 0
+
+    def said(split: str) -> str:
+        run = cli("train", place, "--model", "popularity", "--split", split, "--json").json()["run"]
+        return cli("evaluate", run).remark()
+
+    assert "@20" not in said("random")
+    assert "Only 3 items are ranked on test, so @20 holds them all." in said("cold-items")

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 class WordEncoder:
     """Counts hashed words."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    name, fingerprint = "words", "w" * 64
+
+    def encode(self, texts: Sequence[str], on_progress: object = None) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), 64), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():

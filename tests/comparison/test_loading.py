@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import shutil
 
-from neggen.comparison.fitting import Task
+import polars as pl
+import pytest
+
+from neggen.comparison.fitting import Fit, Task
 from neggen.comparison.loading import split_data, varied_data
+from neggen.comparison.measuring import measure
 from neggen.comparison.study import Row
 from neggen.config import SplitConfig
 from neggen.data.selection import selected
 from neggen.data.store import load_dataset, save_dataset
+from neggen.encoding.store import encode
+from neggen.generation.record_files import read_records
+from neggen.models.ease import EASE
+from neggen.runs import with_vectors
 from neggen.workspace import Workspace, read_toml, write_toml
 
 
@@ -58,6 +66,45 @@ def test_other_vectors_are_read_again(ready: Workspace) -> None:
     assert after.vectors is not None
     assert before.vectors is not None
     assert after.vectors.content_hash == before.vectors.content_hash
+
+
+def test_other_answers_are_other_distances_of_lists(ready: Workspace, word_encoder) -> None:
+    def fit() -> Fit:
+        return Task(ready, Row(model="ease"), SplitConfig(), 0, "cpu").fit({})
+
+    before, records, data = fit(), read_records(ready.records_path), load_dataset(ready)
+    red = pl.format("It is red like {}.", "item_id")
+    again = records.with_columns(
+        description=red, template=pl.lit("It is [MASK]."), negative=pl.lit("It is blue."),
+        values=pl.concat_list(red.str.strip_prefix("It is ").str.strip_suffix(".")),
+        replacements=pl.concat_list(pl.lit("blue")),
+    )  # fmt: skip
+    again.select(records.columns).write_parquet(ready.records_path)
+    encode(ready, data, again, word_encoder)
+    after, name = fit(), "intra_list_distance@20"
+    split = with_vectors(ready, load_dataset(ready, SplitConfig()))
+    measured = measure(EASE().fit(split), split, "test", "cpu")
+    assert after.diversity["test"][name] == measured.beyond[name]
+    assert after.diversity["test"][name] != before.diversity["test"][name]
+    assert after.metrics == before.metrics
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "gone"])
+def test_a_damaged_fit_is_fitted_anew(ready: Workspace, suffix: str, damage: str) -> None:
+    task = Task(ready, Row(model="popularity"), SplitConfig(), 0, "cpu")
+    fit = task.fit({})
+    users = pl.read_parquet(fit.per_user_path)
+    path = fit.per_user_path.with_suffix(suffix)
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": whole[:-9], "empty": b"", "garbage": b"\xff" * 99}[damage])
+    again = task.fit({})
+    assert (again.per_user_path, again.metrics) == (fit.per_user_path, fit.metrics)
+    assert pl.read_parquet(again.per_user_path).equals(users)
+    assert task.fit({}) == again, "it is found again"
 
 
 def test_a_finished_fit_is_found_with_what_it_cost(ready: Workspace) -> None:

@@ -186,6 +186,13 @@ def test_a_row_of_the_only_modality_is_left_out(ready: Workspace) -> None:
     assert list(found["rows"]) == ["both"]
 
 
+def test_rows_of_the_only_modality_alone_are_refused(ready: Workspace) -> None:
+    study = Study.parse({"rows": {"picture": {"model": "neggen-linear", "modality": "image"}}})
+    with pytest.raises(NegGenError, match=r"Every row keeps a single modality.* without 'modalit"):
+        run_study(ready, study, "picture")
+    assert not (ready.path / "studies" / "picture" / "results.json").exists()
+
+
 def test_cold_items_are_ranked_among_cold_items(ready: Workspace) -> None:
     study = Study.parse({"seeds": 1, "split": "cold-items", "rows": {"ease": {"model": "ease"}}})
     found = run_study(ready, study, "cold")["rows"]["ease"]

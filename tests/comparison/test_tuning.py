@@ -104,6 +104,9 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 RANGE = {"regularization": {"low": 1, "high": 1000, "log": True}}
 
 
+LEARNING = {"learning_rate": {"low": 0.01, "high": 0.1}}
+
+
 def test_a_search_in_two_goes_is_the_search_in_one(groups: Workspace, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.db", tmp_path / "parts.db"
     at_once = tuned(groups, study_of(RANGE, budget=14), whole)
@@ -119,6 +122,27 @@ def test_a_search_in_two_goes_is_the_search_in_one(groups: Workspace, tmp_path: 
     assert len({trial.params["regularization"] for trial in after[1:]}) == 13
     assert tuned(groups, study_of(RANGE, budget=14), parts) == in_two
     assert tuned(groups, study_of(RANGE, budget=5), parts).trials == 5, "more do not count"
+
+
+def test_a_larger_budget_tries_what_is_left_of_a_grid(groups: Workspace, tmp_path: Path) -> None:
+    grid = {"regularization": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5]}
+    start = {"settings": {"regularization": 1e6}}
+    fresh = tuned(groups, study_of(grid, budget=9, **start), tmp_path / "fresh.db")
+    for fewer in (1, 2, 3, 5):
+        path = tmp_path / f"{fewer}.db"
+        tuned(groups, study_of(grid, budget=fewer, **start), path)
+        before = stored(path)
+        raised = tuned(groups, study_of(grid, budget=9, **start), path)
+        after = stored(path)
+        assert after[:fewer] == before
+        assert after[0].params == {}
+        tried = [trial.params["regularization"] for trial in after[1:]]
+        assert set(tried) == set(grid["regularization"])
+        assert len(set(tried[fewer - 1 :])) == len(tried[fewer - 1 :]), "none is tried again"
+        assert raised.trials == len(after)
+        assert (raised.params, raised.value) == (fresh.params, fresh.value)
+        assert tuned(groups, study_of(grid, budget=9, **start), path) == raised
+        assert stored(path) == after, "nothing is left"
 
 
 def test_other_settings_are_other_trials(groups: Workspace, tmp_path: Path) -> None:
@@ -147,6 +171,36 @@ def test_a_setting_that_cannot_be_fitted_is_a_failed_trial(
     )
     with pytest.raises(NegGenError, match="All 3 trials of row failed, the first with: The loss"):
         tuned(groups, hopeless, tmp_path / "none.db")
+
+
+def test_a_matrix_that_cannot_be_inverted_is_a_failed_trial(tmp_path: Path) -> None:
+    log = [(user, item, "train") for user in range(4) for item in (0, 1)]
+    log += [(user, 2, part) for user, part in enumerate(["train", "valid", "valid", "test"])]
+    frame = pl.DataFrame(log, schema=["user_id", "item_id", "part"], orient="row")
+    place = Workspace(tmp_path / "twins")
+    save_dataset(
+        place, Dataset.from_frames(frame.cast({"user_id": str, "item_id": str})), source="twins"
+    )
+    path = tmp_path / "trials.db"
+    found = tuned(place, study_of({"regularization": [1e-9]}, budget=2), path)
+    assert (found.params, found.trials) == ({}, 2)
+    assert "is singular; raise regularization" in stored(path)[1].user_attrs["error"]
+
+
+def test_settings_that_are_tables_are_tuned(groups: Workspace, tmp_path: Path) -> None:
+    samplers = ["uniform", {"name": "dns", "candidates": 4}]
+    few = {"epochs": 2, "dim": 4, "learning_rate": 0.05}
+    study = study_of({"sampler": samplers}, budget=3, model="mf", settings=few)
+    path = tmp_path / "trials.db"
+    found = tuned(groups, study, path)
+    assert found.trials == 3
+    space = study.space("row")
+    tried = [decoded(trial.params, space) for trial in stored(path)[1:]]
+    assert tried == [{"sampler": sampler} for sampler in samplers]
+    assert found.params in ({}, *tried)
+    assert tuned(groups, study, path) == found
+    drawn = study_of({"sampler": samplers, **LEARNING}, budget=3, model="mf", settings=few)
+    assert tuned(groups, drawn, tmp_path / "drawn.db").trials == 3
 
 
 def test_without_budget_or_space_nothing_is_tried(groups: Workspace, tmp_path: Path) -> None:

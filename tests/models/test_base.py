@@ -16,9 +16,11 @@ from neggen.evaluation import ranking
 from neggen.models.base import FitContext
 from neggen.models.ease import EASE
 from neggen.models.lightgcn import LightGCN
+from neggen.models.neggen import NegGen
 from neggen.models.popularity import Popularity
 from neggen.models.tensors import pack_csr, unpack_csr
-from neggen.testing import checkerboard
+from neggen.testing import checkerboard, refuses
+from neggen.workspace import read_toml, write_toml
 
 
 def test_memory_bound_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +81,11 @@ def test_wrong_settings_are_refused_on_construction() -> None:
         LightGCN(layer=2)
     with pytest.raises(NegGenError, match=r"EASEConfig.regularization = 0"):
         EASE(regularization=0)
+    for value in (float("inf"), float("nan")):
+        with refuses(f"EASEConfig.regularization = {value} is not allowed"):
+            EASE(regularization=value)
+        with refuses("NegGenConfig.effect_weights", "is not allowed"):
+            NegGen(effect_weights=(0.5, value))
     with pytest.raises(NegGenError, match=r"EASEConfig.seed = -1"):
         EASE(seed=-1)
     with pytest.raises(NegGenError, match=r"EASEConfig.device = 'gpu'"):
@@ -108,3 +115,28 @@ def test_csr_survives_packing() -> None:
     tensors = pack_csr("x", csr_matrix(dense))
     assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
     assert np.array_equal(unpack_csr("x", tensors, 7).toarray(), dense)
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "items.parquet"])
+def test_a_model_with_a_table_that_is_too_short_is_damaged(name: str, tmp_path: Path) -> None:
+    EASE().fit(checkerboard()).save(tmp_path)
+    whole = pl.read_parquet(tmp_path / name)
+    whole[:3].write_parquet(tmp_path / name)
+    with refuses(f"The model in {tmp_path} is damaged", "train it anew"):
+        EASE.load(tmp_path)
+    whole.write_parquet(tmp_path / name)
+    assert EASE.load(tmp_path).recommend(["user-00"], 3).height == 3
+
+
+@pytest.mark.parametrize("settings", ["x", 3, ["regularization"]])
+def test_a_model_whose_settings_are_no_table_is_damaged(settings: object, tmp_path: Path) -> None:
+    EASE().fit(checkerboard()).save(tmp_path)
+    written = read_toml(tmp_path / "config.toml")
+    write_toml(tmp_path / "config.toml", {**written, "settings": settings})
+    with refuses(f"The model in {tmp_path} is damaged", "train it anew"):
+        EASE.load(tmp_path)
+
+
+def test_a_model_says_how_it_differs_from_the_usual_one() -> None:
+    assert repr(EASE(regularization=3.0)) == "EASE(regularization=3.0)"
+    assert repr(EASE()) == "EASE()"

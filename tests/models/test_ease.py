@@ -15,7 +15,7 @@ from neggen.models import ease
 from neggen.models.content_ease import ContentEASE
 from neggen.models.ease import EASE, free_memory
 from neggen.models.linear_neggen import LinearNegGen
-from neggen.testing import checkerboard
+from neggen.testing import checkerboard, refuses
 
 
 def test_weights_are_the_closed_form() -> None:
@@ -66,6 +66,15 @@ def test_item_factors_are_the_leading_ones(monkeypatch: pytest.MonkeyPatch) -> N
     assert factors.shape == (40, 3)
     assert np.allclose(factors.square().sum(0), sigma[:3], rtol=0.02)
     assert np.abs(right[0] @ factors[:, 0].numpy()) > 0.98 * np.sqrt(sigma[0])
+
+
+def test_refuses_a_matrix_that_is_singular() -> None:
+    log = [(f"u{user}", item) for user in range(4) for item in ("twin", "other twin")]
+    data = Dataset.from_frames(pl.DataFrame(log, ["user_id", "item_id"], orient="row"))
+    data = data.replace(parts=np.zeros(8, dtype=np.uint8))
+    with refuses("The ease model", "singular; raise regularization (now 1e-09)"):
+        EASE(regularization=1e-9).fit(data)
+    assert EASE(regularization=1.0).fit(data).weights.isfinite().all()
 
 
 @pytest.mark.parametrize("cls", [EASE, ContentEASE, LinearNegGen])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,13 +14,14 @@ from neggen.data.dataset import Dataset
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.generation.records import Record, records_frame
+from neggen.generation.records import Record, fill, records_frame
 from neggen.generation.subsets import with_slots
 from neggen.models.base import Recommender
 from neggen.models.ease import EASE
 from neggen.models.explain import explain, slot_importance
 from neggen.models.linear_neggen import LinearNegGen
 from neggen.models.neggen import NegGen
+from neggen.negatives.false_negatives import false_negatives
 
 MATERIALS = ["wood", "glass", "steel", "wool"]
 COLORS = ["red", "green", "white", "black"]
@@ -222,6 +224,45 @@ def test_pairs_may_repeat_and_an_item_without_records_has_no_rows(model, data, e
     assert found["item_id"].to_list() == ["item-06"] * 2 + ["item-01"] * 4 + ["item-06"] * 2
     assert found[:2].equals(found[-2:])
     assert explain(model, data, ["user-01"], [TEXTLESS], encoder).is_empty()
+
+
+def test_negatives_left_out_as_false_are_left_out_of_the_reasons(data, encoder) -> None:
+    # Half of the items get the negative of another color, which the item's own users like as well.
+    rows = [
+        row if int(row["item_id"][-2:]) % 8 < 4 else of_another_color(row)
+        for row in data.records.select(list(Record.model_fields)).iter_rows(named=True)
+    ]
+    frame = records_frame([Record(**row) for row in rows], "test")
+    wrong = data.replace(records=frame, vectors=encode_records(data, frame, encoder))
+    false = false_negatives(wrong.train, wrong.vectors).any((1, 2))
+    assert 4 < false.sum() < ITEMS
+    few = {"dim": 16, "heads": 2, "epochs": 5, "backbone": "ease", "contrast": 0.5}
+    model = NegGen(**few, effect_weights=(1.0,), filter_false_negatives=True).fit(wrong)
+    items = [item for item, lies in zip(data.item_ids, false, strict=True) if lies]
+    user = torch.tensor([7])
+    found = explain(model, wrong, [data.user_ids[7]] * len(items), items, encoder)
+    found = found.unique("item_id", maintain_order=True)
+    assert found["item_id"].to_list() == items
+    place = np.flatnonzero(false)
+    base = model.backbone.score_index(user)[0, place].numpy()
+    causal = (model.tastes(user) @ model.item_vectors(torch.from_numpy(place)).T)[0].numpy()
+    assert np.allclose(found["base"], base, atol=1e-4)
+    assert np.allclose(found["causal"], causal, atol=1e-4)
+    raw = (model.tastes(user) @ model.effects_of(wrong.vectors).T)[0, place].numpy()
+    assert np.abs(raw - causal).max() > 0.01, "with the false ones they would be others"
+    all_of_them = model.as_learned(wrong.vectors, np.arange(ITEMS))
+    assert np.allclose(model.effects_of(all_of_them), model.effects, atol=1e-5)
+    kept = NegGen(model.config.updated(filter_false_negatives=False)).fit(wrong)
+    assert np.array_equal(
+        kept.as_learned(wrong.vectors, np.arange(ITEMS)).negative, wrong.vectors.negative
+    )
+
+
+def of_another_color(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose negative differs from its description in the color alone."""
+    color, material = row["values"]
+    others = (COLORS[COLORS.index(color) - 1], material)
+    return {**row, "replacements": others, "negative": fill(row["template"], others)}
 
 
 def test_importance_is_the_mean_over_those_who_used_the_item(model, data, encoder) -> None:

@@ -1,13 +1,24 @@
-"""Matrix factorization against a loop over the batch."""
+"""Matrix factorization against a loop over the batch, and which modules divide a batch by rows."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from neggen.config import MFConfig
+from neggen.config import LightGCNConfig, MFConfig
+from neggen.models.content_lightgcn import ContentLightGCNConfig, ContentLightGCNModule
+from neggen.models.freedom import FREEDOMConfig, FREEDOMModule
+from neggen.models.frozen_graph import FrozenGraphConfig, FrozenGraphModule
+from neggen.models.grcn import GRCNConfig, GRCNModule
+from neggen.models.lattice import LATTICEConfig, LATTICEModule
+from neggen.models.lgmrec import LGMRecConfig, LGMRecModule
+from neggen.models.lightgcn import LightGCNModule
 from neggen.models.mf import MFModule
+from neggen.models.mmgcn import MMGCNConfig, MMGCNModule
+from neggen.models.vbpr import VBPRConfig, VBPRModule
+from neggen.negatives.base import Batch
 from neggen.testing import triples
 
 
@@ -30,3 +41,54 @@ def test_loss_and_gradient_are_those_of_bpr() -> None:
     assert torch.allclose(module.nodes.grad.double(), table.grad, atol=1e-7)
     users, items = module.embeddings()
     assert torch.equal(torch.cat([users, items]), module.nodes)
+
+
+def modules_of(problem) -> dict[str, MFModule]:
+    """Modules that rank by pairs, on the same problem, with weights that are all but small."""
+    train, features = problem.interactions, problem.features
+    few = {"dim": 4, "regularization": 0.3}
+    by_graphs = {
+        "freedom": (FREEDOMModule, FREEDOMConfig(**few, neighbors=3, feature_weight=0.3)),
+        "lattice": (LATTICEModule, LATTICEConfig(**few, neighbors=3)),
+    }
+    content = features["text"].values
+    of_content = {
+        "frozen-graph": (FrozenGraphModule, FrozenGraphConfig(**few, neighbors=3)),
+        "lightgcn-content": (ContentLightGCNModule, ContentLightGCNConfig(**few)),
+    }
+    of_features = {
+        "vbpr": (VBPRModule, VBPRConfig(**few)),
+        "grcn": (GRCNModule, GRCNConfig(**few)),
+        "mmgcn": (MMGCNModule, MMGCNConfig(**few)),
+        "lgmrec": (LGMRecModule, LGMRecConfig(**few)),
+    }
+    return {
+        "mf": problem.filled(MFModule(train, MFConfig(**few))),
+        "lightgcn": problem.filled(LightGCNModule(train, LightGCNConfig(**few))),
+        **{name: problem.with_graphs(*parts) for name, parts in by_graphs.items()},
+        **{
+            name: problem.filled(cls(train, content, config))
+            for name, (cls, config) in of_content.items()
+        },
+        **{
+            name: problem.filled(cls(train, features, config))
+            for name, (cls, config) in of_features.items()
+        },
+    }
+
+
+def test_rows_are_divided_only_where_the_loss_is_their_mean(small) -> None:
+    batch = small.batch
+    parts = [Batch(*(column[rows] for column in batch)) for rows in (slice(3), slice(3, None))]
+    modules = modules_of(small)
+    for name, module in modules.items():
+        if not module.by_row:
+            continue
+        module.begin_epoch(1, torch.Generator().manual_seed(0))
+        whole, *halves = (module.loss(some, torch.Generator()).item() for some in (batch, *parts))
+        mean = sum(len(part.users) * half for part, half in zip(parts, halves, strict=True)) / len(
+            batch.users
+        )
+        assert whole == pytest.approx(mean, rel=1e-5), name
+    divided = {name for name, module in modules.items() if module.by_row}
+    assert divided == set(modules) - {"vbpr", "grcn", "mmgcn", "lgmrec"}

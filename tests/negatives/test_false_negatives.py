@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -13,6 +15,7 @@ from neggen.negatives.false_negatives import (
     Margins,
     false_negatives,
     item_blocks,
+    typical,
     without,
 )
 
@@ -137,12 +140,17 @@ def test_a_false_negative_says_nothing_of_its_own() -> None:
     many.negative[0, 2, 0, 6] = 4
     false = np.zeros((ITEMS, 3, 1), dtype=np.bool_)
     false[0, 0] = True
-    out = without(many, false).negative
+    out = without(many, false, typical(many, false)).negative
     np.testing.assert_allclose(out[0, 0], (many.negative[0, 1] + many.negative[0, 2]) / 2)
     np.testing.assert_array_equal(out[:, 1:], many.negative[:, 1:])
 
     false[0] = True  # no completion is left, so all that can be said is what negatives are like
-    out = without(many, false).negative
+    out = without(many, false, typical(many, false)).negative
     np.testing.assert_allclose(out[0, 0], many.negative[1:].mean((0, 1)), rtol=1e-6)
     np.testing.assert_array_equal(out[1:], many.negative[1:])
-    np.testing.assert_array_equal(without(many, np.zeros_like(false)).negative, many.negative)
+    some = replace(many, negative=many.negative[:1], mask=many.mask[:1])
+    alone = without(some, false[:1], typical(many, false)).negative
+    np.testing.assert_array_equal(alone, out[:1])  # of some items as of all
+    none = np.zeros_like(false)
+    same = without(many, none, typical(many, none)).negative
+    np.testing.assert_array_equal(same, many.negative)

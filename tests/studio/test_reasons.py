@@ -17,7 +17,7 @@ from neggen.encoding.text import TextEncoder
 from neggen.generation.record_files import read_records
 from neggen.generation.records import Record, fill, records_frame
 from neggen.runs import Run, train_run
-from neggen.studio.reasons import REASONS, Reason, strongest_reasons
+from neggen.studio.reasons import LEAST_SHARE, REASONS, Reason, strongest_reasons
 from neggen.workspace import Workspace, read_toml, write_toml
 
 EVIL = "<script>evil()</script><b onclick=evil()>"
@@ -93,9 +93,14 @@ def test_the_report_says_why_there_are_no_reasons(told, page_of, runs_of, tmp_pa
 
 
 def test_the_strongest_reasons_are_few_positive_and_told_once():
-    rows = [("u", "i", "wood", 3.0), ("u", "i", "wood", 2.0), ("u", "i", "red", 1.0),
-            ("u", "i", "big", 0.5), ("u", "i", "old", 0.4), ("u", "j", "red", -1.0)]  # fmt: skip
-    frame = pl.DataFrame(rows, ["user_id", "item_id", "value", "contribution"], orient="row")
-    found = strongest_reasons(frame)
-    assert found == {("u", "i"): (Reason("wood", 3.0), Reason("red", 1.0), Reason("big", 0.5))}
+    rows = [("u", "i", "wood", 3.0, 0.4), ("u", "i", "wood", 2.0, 0.3), ("u", "i", "red", 1.0, 0.2),
+            ("u", "i", "big", 0.5, 0.06), ("u", "i", "old", 0.4, 0.05), ("u", "j", "red", -1.0, -1),
+            ("u", "k", "red", 0.9, 0.95), ("u", "k", "big", 0.049, 0.049)]  # fmt: skip
+    names = ["user_id", "item_id", "value", "contribution", "share"]
+    found = strongest_reasons(pl.DataFrame(rows, names, orient="row"))
+    assert found == {
+        ("u", "i"): (Reason("wood", 3.0), Reason("red", 1.0), Reason("big", 0.5)),
+        ("u", "k"): (Reason("red", 0.9),),
+    }
     assert REASONS == 3
+    assert LEAST_SHARE == 0.05

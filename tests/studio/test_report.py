@@ -130,11 +130,33 @@ def test_a_language_model_is_named(workspace, page_of):
     assert "No language model" not in page.text
 
 
-def test_a_run_on_other_data_is_refused(workspace, runs_of):
-    run = runs_of(workspace)[0]
-    write_toml(run.manifest_path, {**read_toml(run.manifest_path), "content_hash": "other"})
-    with pytest.raises(NegGenError, match=rf"{run.folder.name} was trained on other data"):
-        write_report(workspace, [run], workspace.path / "report.html")
+def test_runs_that_cannot_be_shown_are_left_out_and_named(workspace, page_of, runs_of):
+    of_model = {run.manifest["model"]: run for run in runs_of(workspace)}
+    first, second = [run for run in runs_of(workspace) if run.manifest["model"] == "lightgcn"]
+
+    def change(run, **changes):
+        write_toml(run.manifest_path, {**read_toml(run.manifest_path), **changes})
+
+    change(of_model["ease"], content_hash="other")
+    change(of_model["popularity"], model="of-a-plugin")
+    change(first, settings={**first.manifest["settings"], "sampler": {"name": "of-a-plugin"}})
+    page, _ = page_of(workspace, runs_of(workspace))
+    assert "EASE" not in page.text
+    assert f"The run {of_model['ease'].folder.name} is left out: " in page.text
+    assert "was trained on other data" in page.text
+    assert "delete that folder and train again" in page.text
+    assert "There is no model 'of-a-plugin'" in page.text
+    assert f"The run {first.folder.name} is left out: There is no sampler" in page.text
+    assert second.folder.name in page.text
+    assert "What they would recommend" in page.text
+
+    second.history_path.write_text("[]", encoding="utf-8")
+    left_out = write_report(workspace, runs_of(workspace), workspace.path / "report.html")
+    assert list(left_out) == [run.folder.name for run in runs_of(workspace)]
+    assert "history.json cannot be read" in left_out[second.folder.name]
+    page, _ = page_of(workspace, runs_of(workspace))
+    assert "No run can be shown." in page.text
+    assert "No run yet" not in page.text
 
 
 def test_old_vectors_are_refused(workspace):

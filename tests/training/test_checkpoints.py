@@ -121,6 +121,22 @@ def test_training_goes_on_from_the_one_before(tmp_path: Path) -> None:
     assert resumed.item_embeddings.equal(expected.item_embeddings)
 
 
+def test_training_goes_on_with_the_same_split_only(tmp_path: Path) -> None:
+    def stop(phase: str, log: object) -> None:
+        if log.epoch == 3:
+            raise KeyboardInterrupt
+
+    first, other = (checkerboard().split(SplitConfig(seed=seed)) for seed in (0, 1))
+    assert first.content_hash == other.content_hash
+    with pytest.raises(KeyboardInterrupt):
+        MF(**FEW).fit(first, FitContext(tmp_path, stop))
+    with pytest.raises(NegGenError, match=r"mf\.safetensors belongs to a run on other data"):
+        MF(**FEW).fit(other, FitContext(tmp_path))
+    seen = []
+    MF(**FEW).fit(first, FitContext(tmp_path, lambda phase, log: seen.append(log.epoch)))
+    assert seen[0] == 3
+
+
 def test_how_many_are_kept_does_not_make_another_run() -> None:
     assert MF(keep_checkpoints=3).config.identity() == MF().config.identity()
 

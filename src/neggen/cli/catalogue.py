@@ -20,8 +20,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.
 OWN_COLUMNS = ("item_id", "image", "image_sha256")
 
 
-def _usable(device: str) -> str:
-    if device != "cpu":
+def usable(device: str | None) -> str | None:
+    """Return a device if it can be used here; for options."""
+    if device not in (None, "cpu"):
         import torch
 
         try:
@@ -32,7 +33,7 @@ def _usable(device: str) -> str:
     return device
 
 
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", callback=_usable)]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", callback=usable)]
 
 
 def import_source(

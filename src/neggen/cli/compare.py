@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,18 +47,38 @@ def compare(
         bool, typer.Option("--ablate", help="Instead of a file: what each part of NegGen is worth.")
     ] = False,
     split: SplitOption = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds. Default: the study's, else 3.")
+    ] = None,
     budget: Annotated[
-        int | None, typer.Option(min=0, help="Trials of every row on validation; 0 for none.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Trials of every row on validation. Default: the study's, else 0: nothing is "
+            "tuned.",
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="No trial of a row begins after so much tuning; 0 for no limit."),
+        typer.Option(
+            min=0,
+            help="No trial of a row begins after so much tuning. Default: the study's, else 0: no "
+            "limit.",
+        ),
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="What is tuned and tested: ndcg@20.")] = None,
-    part: Annotated[str | None, typer.Option(help="test, or a further test set.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What is tuned and tested. Default: the study's, else ndcg@20."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="test, or a further test set. Default: the study's, else test."),
+    ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="The row that others are compared with.")
+        str | None,
+        typer.Option(
+            help="The row that others are compared with. Default: the study's, else the last."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the folder in W/studies.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit at once.")] = 1,
@@ -102,8 +123,11 @@ def compare(
     if as_json:
         print_json(results)
         return
-    table = main_table(results, wide=Console().width >= WIDE)
-    print_table(table.columns, table.cells, title=table.title)
+    wide = Console().width >= WIDE
+    table = main_table(results, wide=wide)
+    # What has no blank is not wrapped.
+    cells = [[cell if wide else cell.replace(" ± ", "±") for cell in row] for row in table.cells]
+    print_table(table.columns, cells, title=table.title)
     say(table.about)
     say(f"All of it, as one page: {place.path / 'studies' / (name or usual) / 'results.html'}")
 
@@ -128,6 +152,7 @@ def tune(
     import json
     from dataclasses import asdict
 
+    from neggen.comparison.space import default_spaces, written
     from neggen.comparison.study import Study
     from neggen.comparison.tuning import tune as run
     from neggen.config import parse_overrides
@@ -135,11 +160,19 @@ def tune(
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
+    given = settings or []
+    kept = {setting.partition("=")[0].strip() for setting in given}
+    space = written(default_spaces().get(model, {}))
+    row = {
+        "model": model,
+        "settings": parse_overrides(given),
+        "search": {key: values for key, values in space.items() if key not in kept},
+    }
     values: dict[str, Any] = {
         "metric": metric,
         "budget": trials,
         "minutes": minutes,
-        "rows": {model: {"model": model, "settings": parse_overrides(settings or [])}},
+        "rows": {model: row},
     }
     study = Study.parse({**values, "split": split and split.value})
     study = study.on(labeled=is_labeled(place))
@@ -169,8 +202,11 @@ def tune(
         for key in study.space(model)
     ]
     print_table(["setting", "best", "importance"], rows, title=title)
-    changes = " ".join(f"--set {key}={json.dumps(value)}" for key, value in found.params.items())
-    say(f"{found.seconds:.0f} s. Next: neggen train {workspace} --model {model} {changes}")
+    changes = [*given, *(f"{key}={json.dumps(value)}" for key, value in found.params.items())]
+    following = f"neggen train {workspace} --model {model}"
+    following += f" --split {split.value}" if split else ""
+    following += "".join(f" --set {shlex.quote(change)}" for change in changes)
+    say(f"{found.seconds:.0f} s. Next: {following}")
 
 
 def _of_models(names: str) -> dict[str, Any]:

@@ -115,7 +115,11 @@ def report(
     place = Workspace.open(workspace)
     path = output or place.path / "report.html"
     with console.status("Writing the report"):
-        write_report(place, finished_runs(place), path, cards=cards, users=users, seed=seed)
+        left_out = write_report(
+            place, finished_runs(place), path, cards=cards, users=users, seed=seed
+        )
+    for name, reason in left_out.items():
+        say(f"The run {name} is left out: {reason}")
     say(f"{path} is written.")
     if browser:
         webbrowser.open(path.resolve().as_uri())

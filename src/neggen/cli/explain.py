@@ -57,8 +57,8 @@ def explain(
                     row["value"],
                     row["modality"],
                     row["replacement"],
-                    f"{row['contribution']:+.4f}",
-                    f"{row['share']:+.0%}",
+                    _signed(row["contribution"], ".4f"),
+                    _signed(row["share"], ".0%"),
                     ("█" if row["share"] > 0 else "░") * round(BAR * abs(row["share"])),
                 ]
                 for row in rows
@@ -66,3 +66,9 @@ def explain(
             title=f"{title[item_id]} ({item_id}): score {rows[0]['score']:.4f}, by its "
             f"descriptions alone {rows[0]['causal']:.4f}",
         )
+
+
+def _signed(value: float, form: str) -> str:
+    """Write a figure with its sign, if it is anything but zero as written."""
+    text = f"{value:+{form}}"
+    return text if any(digit in text for digit in "123456789") else text[1:]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
-from neggen.cli.output import console, epochs, print_json, print_metrics, say
+from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument, usable
+from neggen.cli.output import console, counted, epochs, print_json, print_metrics, say
 
 if TYPE_CHECKING:
+    from neggen.runs import Run
     from neggen.training.loop import EpochLog
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as W/runs/neggen-random-0.")]
@@ -31,14 +32,17 @@ class SplitName(StrEnum):
 def train(
     workspace: WorkspaceArgument,
     model: Annotated[
-        str | None, typer.Option(help="popularity, ease, lightgcn or neggen (the default).")
+        str | None,
+        typer.Option(
+            help="The model, such as lightgcn; neggen by default. docs/models.md has them all."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the model, such as dim=32. Repeatable."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML recipe with model, split, seed and [settings].")
+        Path | None, typer.Option(help="A TOML recipe with model, split, seed and \\[settings].")
     ] = None,
     split: Annotated[
         SplitName | None,
@@ -55,7 +59,10 @@ def train(
         list[str] | None,
         typer.Option(help="Tell tensorboard, mlflow or wandb about the training. Repeatable."),
     ] = None,
-    device: DeviceOption = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N. Default: the recipe's, else cpu.", callback=usable),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a workspace; the best weights are chosen on the validation part.
@@ -77,7 +84,7 @@ def train(
     place = Workspace.open(workspace)
     recipe = Recipe.read(config) if config else Recipe()
     recipe = recipe.with_changes(
-        {"device": device, **parse_overrides(settings or [])},
+        {**({"device": device} if device else {}), **parse_overrides(settings or [])},
         model=model,
         split=split.value if split else None,
         seed=seed,
@@ -90,6 +97,7 @@ def train(
         say(remark)
     settled = recipe.model_settings
     settings_of_run = model_class(recipe.model).config_class.build(settled)
+    usable(settings_of_run.device)
     folder = place.runs_dir / (name or run_name(recipe.model, settings_of_run, parts))
     about = {
         "model": recipe.model,
@@ -97,7 +105,7 @@ def train(
         "split": parts.model_dump(),
     }
     with (
-        joined(settled["device"]) as first,
+        joined(settings_of_run.device) as first,
         epochs() as show,
         following((track or []) if first else [], folder, about) as tell,
     ):
@@ -140,5 +148,19 @@ def evaluate(
         print_json({"run": str(run), "metrics": results})
     else:
         print_metrics(results, title=opened.folder.name)
+    for part in (part for part, figures in results.items() if figures["recall@20"] == 1):
+        _tell_few(opened, part)
     for name in tell_figures(opened, results):
         say(f"{name} has these figures too.")
+
+
+def _tell_few(run: Run, part: str) -> None:
+    """Say that a list of 20 holds all that is ranked, if it does, as no model can fail then."""
+    from neggen.evaluation.ranking import candidates_of
+
+    data = run.load_data()
+    candidates = candidates_of(data.matrix(part), data.train)
+    ranked = len(data.item_ids) if candidates is None else int(candidates.sum())
+    if ranked <= 20:
+        are = "is" if ranked == 1 else "are"
+        say(f"Only {counted(ranked, 'item')} {are} ranked on {part}, so @20 holds them all.")

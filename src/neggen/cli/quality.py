@@ -74,6 +74,8 @@ def quality(
     opened = None if run is None else Run.open(run)
     with console.status("Measuring") as status:
         summary = measure_quality(place, opened, seed=seed, on_step=status.update)
+    for name, reason in summary["runs_left_out"].items():
+        say(f"The run {name} is left out: {reason}")
     if as_json:
         print_json(summary)
         return

@@ -180,7 +180,9 @@ def _people(
     for number, history in enumerate(histories or [], start=1):
         found[f"history {number}"] = [name for each in history.split(",") if (name := each.strip())]
     if history_file:
-        log = as_log(read_table(history_file), str(history_file), "user_id", "item_id")
+        table = read_table(history_file)
+        _require_columns(table, history_file, "user_id", "item_id")
+        log = as_log(table, f"The histories in {history_file}", "user_id", "item_id")
         for user, item in log.select("user_id", "item_id").iter_rows():
             found.setdefault(user, []).append(item)
     if not found:
@@ -197,12 +199,22 @@ def _ids(path: Path, column: str) -> list[str]:
     from neggen.data.tables import take_column
 
     if path.suffix in SUFFIXES:
-        return take_column(read_table(path), str(path), column, column)[column].to_list()
+        table = read_table(path)
+        _require_columns(table, path, column)
+        return take_column(table, f"The ids in {path}", column, column)[column].to_list()
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise NegGenError(f"{path} cannot be read as a list of ids ({error}).") from None
     return [name for line in lines if (name := line.strip())]
+
+
+def _require_columns(table: pl.DataFrame, path: Path, *columns: str) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise NegGenError(
+                f"{path} has no column '{column}', only {', '.join(table.columns)}; rename one."
+            )
 
 
 def _new_items(
@@ -256,7 +268,10 @@ def _titles(data: Dataset, items: pl.Series) -> dict[str, str]:
 
     named = items.unique()  # a catalogue of half a million takes seconds to name
     places = positions(named, data.item_ids)
-    return {item: data.item_title(int(at)) for item, at in zip(named, places, strict=True)}
+    return {
+        item: data.item_title(int(at)) if at >= 0 else item  # gone since the run was trained
+        for item, at in zip(named, places, strict=True)
+    }
 
 
 def _check_output(path: Path | None) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run(
     recipe: Annotated[
-        Path, typer.Argument(help="A study file with a [data] table, such as recipes/….toml.")
+        Path, typer.Argument(help="A study file with a \\[data] table, such as recipes/….toml.")
     ],
     data: Annotated[
         Path | None,

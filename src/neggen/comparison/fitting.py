@@ -36,6 +36,8 @@ from neggen.workspace import Workspace, atomic_path, write_text
 
 FORM = 2
 """Of what is kept; another number fits anew."""
+FIGURES = {"identity", "metrics", "slices", "diversity", "cost", "evaluation_seconds"}
+"""What is kept of a fit, beside the figures of every user."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,17 @@ class Task:
 
         An interrupted fit goes on from its last checkpoint.
         """
-        identity = self.identity(settings)
+        vectors = self.data.vectors  # of any row: the distances of its lists are measured by them
+        described_by = None if vectors is None else vectors.content_hash
+        identity = {**self.identity(settings), "described_by": described_by}
         path = self._cache / "fits" / f"{_key(identity)}.json"
         table_path = path.with_suffix(".parquet")
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
+            found = _read_fit(path, table_path)
+            if found is None:
                 self._fit_to(path, table_path, identity, settings)
-        found = json.loads(path.read_text(encoding="utf-8"))
+                found = json.loads(path.read_text(encoding="utf-8"))
         identity, cost = found.pop("identity"), Cost(**found.pop("cost"))
         return Fit(settings=identity["settings"], cost=cost, per_user_path=table_path, **found)
 
@@ -219,6 +224,16 @@ class Task:
             ).select(pl.lit(part).alias("part"), pl.all())
             for part, of_part in ranked.items()
         )
+
+
+def _read_fit(path: Path, table_path: Path) -> dict[str, Any] | None:
+    """Return a finished fit, or None if there is none that can be read whole."""
+    try:
+        pl.read_parquet_schema(table_path)
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, pl.exceptions.PolarsError):
+        return None
+    return found if set(found) == FIGURES else None
 
 
 def _of_epochs(model: Recommender) -> float | None:

@@ -188,11 +188,17 @@ def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:
     modalities: set[str] = set()
     if workspace.records_path.is_file():
         modalities = {modality for modality, _ in count_records(workspace.records_path)}
-    return [
+    rows = [
         name
         for name, row in study.rows.items()
         if row.modality is None or (row.modality in modalities and len(modalities) > 1)
     ]
+    if not rows:
+        raise NegGenError(
+            f"Every row keeps a single modality, of which {workspace.path} has no other to leave "
+            f"out; give a row without 'modality'."
+        )
+    return rows
 
 
 def _check_part(workspace: Workspace, study: Study) -> None:

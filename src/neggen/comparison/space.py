@@ -109,6 +109,14 @@ def build(where: str, kind: type[Built], values: Any) -> Built:
         raise NegGenError(f"In {where}: {error}") from None
 
 
+def written(space: Mapping[str, Space]) -> dict[str, Any]:
+    """Return a space as a study file has it."""
+    return {
+        name: values.model_dump() if isinstance(values, Range) else list(values)
+        for name, values in space.items()
+    }
+
+
 def points(space: Mapping[str, Space], most: int) -> list[dict[str, Any]] | None:
     """Return every point of a space of at most ``most``, as Optuna parameters; else None."""
     lists = [values for values in space.values() if not isinstance(values, Range)]
@@ -148,5 +156,5 @@ def samples(values: Space) -> list[Any]:
 
 
 def _encoded(value: Any) -> Any:
-    """Return a choice as Optuna can store it: a list becomes text."""
-    return json.dumps(value) if isinstance(value, list) else value
+    """Return a choice as Optuna can store it: a list or a table becomes text."""
+    return json.dumps(value) if isinstance(value, (list, dict)) else value

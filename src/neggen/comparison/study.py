@@ -35,6 +35,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,17 +44,10 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from neggen.comparison.source import Source
-from neggen.comparison.space import (
-    Space,
-    build,
-    default_spaces,
-    read_space,
-    samples,
-    with_settings,
-)
+from neggen.comparison.space import Space, build, default_spaces, read_space, samples, with_settings
 from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
 from neggen.errors import NegGenError, nearest
-from neggen.models import model_class
+from neggen.models import MODELS, model_class
 from neggen.workspace import read_toml
 
 Negatives = Literal[
@@ -273,9 +267,27 @@ def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:
 
 
 def _row(name: str, values: Any) -> Row:
-    if isinstance(values, Mapping) and isinstance(values.get("search"), Mapping):
-        values = {**values, "search": read_space(f"rows.{name}.search", values["search"])}
+    if isinstance(values, Mapping):
+        _refuse_settings(name, values)
+        if isinstance(values.get("search"), Mapping):
+            values = {**values, "search": read_space(f"rows.{name}.search", values["search"])}
     return build(f"rows.{name}", Row, values)
+
+
+def _refuse_settings(name: str, values: Mapping[str, Any]) -> None:
+    """Say where settings of the model belong that stand among the row's own keys."""
+    model = str(values.get("model"))
+    known = model_class(model).config_class.model_fields if model in MODELS else {}
+    told = [
+        f"{key} = {'…' if isinstance(value, Mapping) else json.dumps(value, default=str)}"
+        for key, value in values.items()
+        if key in known and key not in Row.model_fields
+    ]
+    if told:
+        raise NegGenError(
+            f"In rows.{name}: what is set of the model stands in a table of its own; write "
+            f"settings = {{{', '.join(told)}}}."
+        )
 
 
 def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -21,12 +21,12 @@ from filelock import FileLock
 
 from neggen.comparison.fitting import Task
 from neggen.comparison.space import (
-    Range,
     Space,
     decoded,
     distributions,
     points,
     with_settings,
+    written,
 )
 from neggen.comparison.study import Study
 from neggen.errors import NegGenError, from_extra
@@ -98,11 +98,14 @@ def tune(
     trials = _stored(trials_path, study, name, task.identity(settings))
     dimensions = distributions(space)
     grid = points(space, study.budget)
-    count = study.budget if grid is None else min(study.budget, 1 + len(grid))
     while True:
         finished, time_is_over = _in_time(
-            trials.get_trials(deepcopy=False)[:count], 60 * study.minutes
+            trials.get_trials(deepcopy=False)[: study.budget], 60 * study.minutes
         )
+        tried = [trial.params for trial in finished[1:]]  # the first is the row as it stands
+        untried = None if grid is None else [point for point in grid if point not in tried]
+        left = len(finished) + len(untried or ()) + (not finished)
+        count = study.budget if untried is None else min(study.budget, left)
         out_of_time = time_is_over and len(finished) < count
         if on_trial is not None:
             on_trial(len(finished), len(finished) if out_of_time else count)
@@ -110,8 +113,8 @@ def tune(
             return _best(name, finished, space, out_of_time)
         if not finished:
             params: dict[str, Any] = {}
-        elif grid is not None:
-            params = grid[len(finished) - 1]
+        elif untried is not None:
+            params = untried[0]
         else:
             # Drawn in memory, so that a trial is in the file only when it is finished.
             sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
@@ -178,11 +181,7 @@ def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, 
 
 def _stored(path: Path, study: Study, name: str, identity: Mapping[str, Any]) -> Trials:
     """Open the trials of a row; what decides them is in their name, so none can be stale."""
-    space = {
-        key: values.model_dump() if isinstance(values, Range) else list(values)
-        for key, values in study.space(name).items()
-    }
-    told = json.dumps([identity, space, study.metric], sort_keys=True)
+    told = json.dumps([identity, written(study.space(name)), study.metric], sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # others may be about to make the file, too
         trials: Trials = import_optuna().create_study(

@@ -33,10 +33,11 @@ def about(results: Mapping[str, Any]) -> str:
     over = "the row named beside them" if has_several(results) else f"'{results['reference']}'"
     return (
         f"Part {results['part']} of split {results['split']}, mean ± standard deviation over "
-        f"{seeds} seed{'' if seeds == 1 else 's'}. {tuning(results)}; the {results['part']} part "
-        f"was looked at by nothing that was fitted or chosen. Gain, effect size (Cohen's d) and p "
-        f"(paired t-test over users, with Holm's correction) are of {label(results['metric'])} "
-        f"against {over}; users count once, with the mean over their seeds."
+        f"{seeds} seed{'' if seeds == 1 else 's'}. {tuning(results)}; no fit, and no choice among "
+        f"fits, looked at the {results['part']} part of its own split. Gain, effect size (Cohen's "
+        f"d) and p (paired t-test over users, with Holm's correction) are of "
+        f"{label(results['metric'])} against {over}; users count once, with the mean over their "
+        f"seeds."
     )
 
 

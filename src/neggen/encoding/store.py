@@ -114,7 +114,7 @@ def encoder_of(workspace: Workspace) -> str:
         raise NegGenError(
             f"{workspace.path} has no vectors yet; run: neggen encode {workspace.path}"
         )
-    return str(read_toml(manifest)["fingerprint"])
+    return str(read_toml(manifest, "fingerprint")["fingerprint"])
 
 
 def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:

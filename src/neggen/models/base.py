@@ -30,6 +30,9 @@ from neggen.training.checkpoint import load_tensors, save_tensors
 from neggen.training.loop import EpochLog
 from neggen.workspace import read_toml, write_toml
 
+DAMAGE = (LookupError, TypeError, ValueError, OSError, pl.exceptions.PolarsError)
+"""What reading a damaged model may raise."""
+
 
 class Recommender(Parameters, ABC):
     """Base class of all recommenders.
@@ -200,8 +203,7 @@ class Recommender(Parameters, ABC):
 
         Args:
             items: external ids.
-            k: how many each; fewer where there are not as many. An item that the model knows
-                nothing of has none, and is like none.
+            k: how many each; fewer where there are not as many, none for an item without a vector.
             candidates: external ids; only these items are ranked.
             exclude: external ids; these items are left out, as is the item itself.
 
@@ -209,17 +211,12 @@ class Recommender(Parameters, ABC):
             A frame with ``item_id``, ``rank`` (from 1), ``similar_item_id`` and ``score``.
 
         Raises:
-            NegGenError: If an item is unknown, ``k`` is under 1, or the model has no vectors of
-                items.
+            NegGenError: If an item is unknown, ``k`` is under 1, or the model has no vectors.
         """
         return similar_items(self, items, k, candidates=candidates, exclude=exclude)
 
     def save(self, folder: str | Path) -> None:
-        """Write the model to a folder: ``config.toml``, ``model.safetensors``, the ids as Parquet.
-
-        Raises:
-            NegGenError: If the model was not fitted.
-        """
+        """Write a fitted model: ``config.toml``, ``model.safetensors``, the ids as Parquet."""
         items, folder = self._fitted_items(), Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         pl.DataFrame({"user_id": self.user_ids}).write_parquet(folder / "users.parquet")
@@ -244,11 +241,11 @@ class Recommender(Parameters, ABC):
             model = cls(cls.config_class.build({**written["settings"], "device": device}))
             model.user_ids = pl.read_parquet(folder / "users.parquet")["user_id"]
             model.item_ids = pl.read_parquet(folder / "items.parquet")["item_id"]
-            model._seen = unpack_csr("seen", tensors, len(model.item_ids))
+            model._seen = unpack_csr("seen", tensors, len(model.item_ids), len(model.user_ids))
             model._restore({name: tensor.to(device) for name, tensor in tensors.items()})
-        except (KeyError, OSError, pl.exceptions.PolarsError) as error:
+        except DAMAGE as error:
             raise NegGenError(
-                f"The model in {folder} is incomplete or damaged ({error}); train it again."
+                f"The model in {folder} is damaged ({error}); train it anew."
             ) from None
         return model
 

@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -33,8 +35,8 @@ class Described(Recommender):
         """Return the effects of described items, float ``[items, d]``.
 
         Args:
-            vectors: encoded as those of the training catalogue, for which this gives the effects
-                the model was fitted with.
+            vectors: encoded as those of the training catalogue, for which, as they are
+                :meth:`as_learned`, this gives the effects the model was fitted with.
 
         Raises:
             NegGenError: If the vectors have other modalities, or another width.
@@ -47,6 +49,15 @@ class Described(Recommender):
     @abstractmethod
     def tastes_by(self, histories: csr_matrix) -> Tensor:
         """Return what people look for by what they used, 0/1 CSR ``[batch, items]``, likewise."""
+
+    def as_learned(self, vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
+        """Return vectors of the training catalogue as the model learned from them.
+
+        Args:
+            vectors: of some items, as they were encoded.
+            items: which these are, internal, ``[items]``.
+        """
+        return vectors
 
     def known(self, vectors: ItemVectors) -> ItemVectors:
         """Give vectors the modality of the items' own texts if the model knows it."""

@@ -39,7 +39,13 @@ class EASE(Recommender):
         check_memory(data.shape[1], self.config.device)
         gram = self._gram(data).to(self.config.device)
         gram.diagonal().add_(self.config.regularization)
-        precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        try:
+            precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise NegGenError(
+                f"The {self.name} model cannot be solved with these settings, because its matrix "
+                f"is singular; raise regularization (now {self.config.regularization:g})."
+            ) from None
         weights = precision.div_(-precision.diagonal().clone())  # column j divided by −P_jj
         weights.fill_diagonal_(0)
         self.weights = weights

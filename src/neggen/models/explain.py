@@ -109,8 +109,11 @@ def explain(
             tastes, scores = described.tastes(index), model.score_index(index)
         else:
             tastes, scores = (f(used[people]) for f in (described.tastes_by, model.score_histories))
-        whole = described.effects_of(_rows(vectors, things))  # [things, d]
-        lost = whole - described.effects_of(_exchanged(_rows(vectors, things)))
+        learned = _learned(described, vectors, things)
+        whole = described.effects_of(learned)  # [things, d]
+        negatives = vectors.negative[things, 0]  # also where the model left them out
+        exchanged = replace(learned, positive=negatives)
+        lost = whole - described.effects_of(exchanged)
         per_thing = {"causal": tastes @ whole.T, "together": tastes @ lost.T}  # [people, things]
         per_slot = (tastes @ found.effects.T).cpu().numpy()  # [people, slots]
         listed = scores.cpu().numpy()[:, things]  # [people, things]
@@ -227,7 +230,7 @@ def _intervene(
     effects = []
     for start in range(0, max(1, len(place)), AT_ONCE):
         few = slice(start, start + AT_ONCE)
-        before = _rows(vectors, place[few])
+        before = _learned(model, vectors, place[few])
         positive = before.positive.copy()  # [few, modalities, width]
         positive[np.arange(len(positive)), modality[few]] = encoded[row_of[few]]
         after = replace(before, positive=positive)
@@ -259,20 +262,16 @@ def _one_slot_changes(data: Dataset, items: NDArray[np.int64]) -> tuple[pl.DataF
     return pl.DataFrame(rows, schema={"item": pl.Int64(), **SLOT}, orient="row"), texts
 
 
-def _rows(vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
-    """Return the vectors of some items, in their order."""
-    return replace(
+def _learned(model: Described, vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
+    """Return the vectors of some items, in their order, as the model learned from them."""
+    rows = replace(
         vectors,
         positive=vectors.positive[items],
         negative=vectors.negative[items],
         mask=vectors.mask[items],
         text=None if vectors.text is None else vectors.text[items],
     )
-
-
-def _exchanged(vectors: ItemVectors) -> ItemVectors:
-    """Return vectors of items that are what their first negatives say."""
-    return replace(vectors, positive=vectors.negative[:, 0])
+    return model.as_learned(rows, items)
 
 
 def _mean_tastes(model: Described, used: csr_matrix) -> Tensor:

@@ -57,7 +57,7 @@ class GradientModel(Recommender):
             module: what to train.
             data: the split data.
             context: where the checkpoint of the phase named after this model goes.
-            depends_on: identifies whatever else than data and settings decides the result.
+            depends_on: identifies whatever else than data, split and settings decides the result.
         """
         if isinstance(self.config, SampledConfig):
             cls, sampler = sampler_config(self.config.sampler)
@@ -66,13 +66,14 @@ class GradientModel(Recommender):
                 depends_on = f"{depends_on} {vectors.content_hash}"
             module.sampler = cls(sampler, data, self.config.device)
             module.sampler.prepare(self.config.dim, self.config.seed)
+        identity = (data.content_hash, data.split_hash, depends_on, self.config.identity())
         state = train(
             module,
             data.train,
             data.valid,
             self.config,
             checkpoint=context.checkpoint(self.name),
-            fingerprint=f"{data.content_hash} {depends_on} {self.config.identity()}",
+            fingerprint=" ".join(map(str, identity)),
             on_epoch=context.reporter(self.name),
         )
         self.history[self.name] = state.history

@@ -40,9 +40,10 @@ class MFModule(Factors):
 
     @property
     def by_row(self) -> bool:
-        """Whether rows can be divided: unless a model adds to the loss, or its sampler chooses."""
+        """Whether rows can be divided: unless the sampler chooses, or a model has its own loss."""
         sampler = self.sampler is None or self.sampler.by_row
-        return sampler and type(self).loss is MFModule.loss
+        usual = type(self).loss is MFModule.loss and type(self).penalty is MFModule.penalty
+        return sampler and usual
 
     def first(self) -> Tensor:
         """Return what is regularized, the layer-0 embeddings ``[users + items, d]``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from neggen.data.dataset import Dataset
@@ -31,7 +32,8 @@ def modality_shares(model: NegGen, data: Dataset) -> dict[str, float]:
     """
     if data.vectors is None:
         raise NegGenError("The shares of modalities need data with vectors; encode them first.")
-    vectors, balance = model.known(data.vectors), model.network.balance
+    vectors = model.known(model.as_learned(data.vectors, np.arange(data.shape[1])))
+    balance = model.network.balance
     whole = _ndcg(model, data, vectors)
     return {
         name: whole - _ndcg(model, data, _without(vectors, balance, m))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -23,9 +25,12 @@ from neggen.models.factors import FactorModel, GradientModel
 from neggen.models.history import History
 from neggen.models.neggen_module import NegGenModule, check_width
 from neggen.models.tensors import under
-from neggen.negatives.false_negatives import false_negatives, without
+from neggen.negatives.false_negatives import false_negatives, typical, without
 
-OWN_TENSORS = ("effect_weight", "user_tastes", "effects", "counterfactuals")
+OWN_TENSORS = (
+    "effect_weight", "user_tastes", "effects", "counterfactuals",
+    "false_negatives", "typical_negative",
+)  # fmt: skip
 
 
 class NegGen(GradientModel, Described):
@@ -43,6 +48,8 @@ class NegGen(GradientModel, Described):
         user_tastes: λ p_u, ``[users, d]``.
         effects: c_i, ``[items, d]``.
         counterfactuals: n_i, ``[items, completions, d]``.
+        false_negatives: which negatives were left out, bool ``[items, completions, modalities]``.
+        typical_negative: what stood for them, encoded, ``[modalities, width]``.
     """
 
     name = "neggen"
@@ -56,6 +63,8 @@ class NegGen(GradientModel, Described):
     user_tastes: Tensor
     effects: Tensor
     counterfactuals: Tensor
+    false_negatives: Tensor
+    typical_negative: Tensor
 
     def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
         """Take a configuration, or single settings; see :class:`Recommender`.
@@ -91,13 +100,14 @@ class NegGen(GradientModel, Described):
         return self.backbone_class.config_class.build({**self.config.base, **follows}, "base")
 
     def effects_of(self, vectors: ItemVectors) -> Tensor:
-        """Return the effects of described items; see :class:`Described`.
-
-        Those of an item with a negative that training left out as false may differ from the effects
-        it was fitted with.
-        """
+        """Return the effects of described items; see :class:`Described`."""
         with torch.no_grad():
             return self.network.of(self.known(vectors)).effects
+
+    def as_learned(self, vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
+        """Return vectors without the negatives that were left out as false."""
+        false = self.false_negatives.cpu().numpy()[items]
+        return without(vectors, false, self.typical_negative.cpu().numpy())
 
     def tastes(self, users: Tensor) -> Tensor:
         """Return λ p_u of internal users, int64 ``[batch]`` to ``[batch, d]``."""
@@ -137,9 +147,13 @@ class NegGen(GradientModel, Described):
             _check_base(base, data)
             settings = base.config.identity()
             self.config = self.config.updated(backbone=base.name, base=settings)
+        false = np.zeros((len(vectors.mask), *vectors.negative.shape[1:3]), dtype=np.bool_)
         if self.config.filter_false_negatives:
             false = false_negatives(data.train, vectors)
-            data = data.replace(vectors=without(vectors, false))
+        self.false_negatives = torch.from_numpy(false)
+        self.typical_negative = torch.from_numpy(typical(vectors, false))
+        everything = np.arange(len(vectors.mask))
+        data = data.replace(vectors=self.as_learned(vectors, everything))
         module = NegGenModule(data, base, self.config)
         self._train(module, data, context, depends_on=module.content_hash)
         self.backbone, self.network, self.effect_weight = base, module.causal, module.effect_weight

@@ -14,6 +14,12 @@ class Parameters:
     config: ModelConfig
     item_ids: Any
 
+    def __repr__(self) -> str:
+        """Return the class and the settings that are not the usual ones."""
+        usual = type(self.config)().model_dump()
+        changed = {k: v for k, v in self.config.model_dump().items() if v != usual[k]}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return all settings by name; ``deep`` changes nothing, for settings are plain values."""
         return dict(self.config)

@@ -18,11 +18,20 @@ def pack_csr(name: str, matrix: csr_matrix) -> dict[str, Tensor]:
     }
 
 
-def unpack_csr(name: str, tensors: Mapping[str, Tensor], columns: int) -> csr_matrix:
-    """Rebuild the 0/1 float32 CSR matrix that :func:`pack_csr` took apart."""
+def unpack_csr(
+    name: str, tensors: Mapping[str, Tensor], columns: int, rows: int | None = None
+) -> csr_matrix:
+    """Rebuild the 0/1 float32 CSR matrix that :func:`pack_csr` took apart.
+
+    Raises:
+        ValueError: If it is no matrix with so many columns, and rows if they are given.
+    """
     indptr, indices = (tensors[f"{name}/{part}"].cpu().numpy() for part in ("indptr", "indices"))
     ones = np.ones(len(indices), dtype=np.float32)
-    return csr_matrix((ones, indices, indptr), shape=(len(indptr) - 1, columns))
+    shape = (len(indptr) - 1 if rows is None else rows, columns)
+    matrix = csr_matrix((ones, indices, indptr), shape=shape)
+    matrix.check_format()  # that no index lies beyond the columns, ValueError
+    return matrix
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

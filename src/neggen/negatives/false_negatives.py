@@ -125,21 +125,30 @@ def false_negatives(
     return false & vectors.mask[:, None]
 
 
-def without(vectors: ItemVectors, false: NDArray[np.bool_]) -> ItemVectors:
+def typical(vectors: ItemVectors, false: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the mean negative of every modality, false ones left out, ``[modalities, d]``."""
+    good = (~false & vectors.mask[:, None])[..., None]  # [items, completions, modalities, 1]
+    total = (vectors.negative * good).sum((0, 1))  # [modalities, d]
+    mean: NDArray[np.float32] = (total / np.maximum(good.sum((0, 1)), 1)).astype(np.float32)
+    return mean
+
+
+def without(
+    vectors: ItemVectors, false: NDArray[np.bool_], instead: NDArray[np.float32]
+) -> ItemVectors:
     """Return vectors in which false negatives say nothing about their items.
 
-    A false negative becomes the mean of the item's other completions, or if there is none the mean
-    negative of the modality, so that nothing of its own is subtracted from the description.
+    A false negative becomes the mean of the item's other completions, or if there is none the
+    typical one of the modality, so that nothing of its own is subtracted from the description.
 
     Args:
-        vectors: the encoded descriptions and negatives.
-        false: ``[items, completions, modalities]``, from :func:`false_negatives`.
+        vectors: the encoded descriptions and negatives, of all items or of some.
+        false: of these items, ``[items, completions, modalities]``; see :func:`false_negatives`.
+        instead: the :func:`typical` negatives of all, ``[modalities, d]``.
     """
     good = (~false & vectors.mask[:, None])[..., None]  # [items, completions, modalities, 1]
-    kept = vectors.negative * good
     left = good.sum(1)  # [items, modalities, 1]
-    own = kept.sum(1) / np.maximum(left, 1)  # [items, modalities, d]
-    typical = kept.sum((0, 1)) / np.maximum(good.sum((0, 1)), 1)  # [modalities, d]
-    instead = np.where(left > 0, own, typical)[:, None]
-    negative = np.where(false[..., None], instead, vectors.negative).astype(np.float32)
+    own = (vectors.negative * good).sum(1) / np.maximum(left, 1)  # [items, modalities, d]
+    mean = np.where(left > 0, own, instead)[:, None]
+    negative = np.where(false[..., None], mean, vectors.negative).astype(np.float32)
     return replace(vectors, negative=negative)

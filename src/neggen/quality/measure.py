@@ -29,6 +29,7 @@ from neggen.quality.summary import (
 from neggen.quality.synonyms import SYNONYM_COSINE, slot_cosines
 from neggen.quality.table import items_table
 from neggen.quality.texts import stock_answers
+from neggen.quality.usable import usable_runs
 from neggen.quality.verdicts import verdicts
 from neggen.recipe import Recipe
 from neggen.runs import Run, finished_runs, with_vectors
@@ -64,7 +65,11 @@ def measure_quality(
     """
     tell = on_step or (lambda step: None)
     tell("Reading")
-    run = _usual_run(workspace) if run is None else _own_run(workspace, run)
+    left_out: dict[str, str] = {}
+    if run is None:
+        run, left_out = _usual_run(workspace)
+    else:
+        run = _own_run(workspace, run)
     data = with_vectors(workspace, _data(workspace, run, seed))
     assert data.records is not None
     assert data.vectors is not None
@@ -104,6 +109,7 @@ def measure_quality(
         "modalities": list(vectors.modalities),
         "split": None if data.split_config is None else data.split_config.name,
         "run": None if run is None else run.folder.name,
+        "runs_left_out": left_out,
         "seed": seed,
         "neighbours": K,
         "synonym_cosine": SYNONYM_COSINE,
@@ -144,11 +150,11 @@ def worst_records(workspace: Workspace, count: int) -> pl.DataFrame:
     )
 
 
-def _usual_run(workspace: Workspace) -> Run | None:
-    content_hash = workspace.manifest()["content_hash"]
-    runs = [run for run in finished_runs(workspace) if run.manifest["content_hash"] == content_hash]
+def _usual_run(workspace: Workspace) -> tuple[Run | None, dict[str, str]]:
+    runs, left_out = usable_runs(workspace, finished_runs(workspace))
     place = {name: position for position, name in enumerate(PREFERRED)}
-    return min(runs, key=lambda run: place.get(run.manifest["model"], len(place)), default=None)
+    usual = min(runs, key=lambda run: place.get(run.manifest["model"], len(place)), default=None)
+    return usual, left_out
 
 
 def _own_run(workspace: Workspace, run: Run) -> Run:

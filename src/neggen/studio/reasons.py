@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REASONS = 3
 """Key attributes named for an item, at most."""
+LEAST_SHARE = 0.05
+"""The least part of all that speaks for or against an item that an attribute named for it has."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def explain_run(
     if data.vectors is not None and data.vectors.content_hash != run.manifest.get("vectors_hash"):
         raise NegGenError(
             f"The descriptions of {run.workspace.path} have changed since {run.folder} was "
-            f"trained, so they cannot explain it; train again."
+            f"trained, so they cannot explain it; delete that folder and train again."
         )
     encoder = KeptEncoder(run.workspace, model.config.device)
     return explain(model, data, users, items, encoder, histories)
@@ -70,7 +72,7 @@ def strongest_reasons(explained: pl.DataFrame) -> dict[tuple[str, str], tuple[Re
     """
     found: dict[tuple[str, str], list[Reason]] = {}
     for user, item, value, contribution in (
-        explained.filter(pl.col("contribution") > 0)
+        explained.filter((pl.col("contribution") > 0) & (pl.col("share") >= LEAST_SHARE))
         .unique(["user_id", "item_id", "value"], keep="first", maintain_order=True)
         .select("user_id", "item_id", "value", "contribution")
         .iter_rows()

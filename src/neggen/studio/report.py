@@ -21,6 +21,7 @@ from neggen.encoding.store import load_vectors
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.record_files import read_records
+from neggen.quality.usable import usable_runs
 from neggen.studio.cards import (
     Card,
     Quality,
@@ -54,6 +55,7 @@ class Report:
         modelfree: whether all of it was written without a language model.
         example: the item that the idea is explained with, and which of its records.
         scores: one table per evaluated part and split.
+        left_out: why runs are not in the report, by name.
         curves: learning curves, or None if nothing was trained in epochs.
         qualities: means over all records, by side.
         cards: items with what was generated for them.
@@ -71,6 +73,7 @@ class Report:
     modelfree: bool
     example: tuple[Card, RecordView] | None
     scores: Sequence[ScoreTable]
+    left_out: Mapping[str, str]
     curves: LearningCurves | None
     qualities: Sequence[Quality]
     cards: Sequence[Card]
@@ -89,10 +92,11 @@ def write_report(
     cards: int = 12,
     users: int = 4,
     seed: int = 0,
-) -> None:
+) -> dict[str, str]:
     """Write a report on a workspace and some of its runs as one self-contained HTML file.
 
-    What is not there yet (records, vectors, runs, metrics) is left out and said so.
+    What is not there yet (records, vectors, runs, metrics) is left out and said so, as are runs
+    that were trained on other data or whose model is not installed.
 
     Args:
         workspace: an imported workspace.
@@ -102,17 +106,21 @@ def write_report(
         users: how many users to show recommendations for.
         seed: decides which items and users.
 
+    Returns:
+        Why runs were left out, by name.
+
     Raises:
-        NegGenError: If a run was trained on other data, a file of the workspace is damaged,
-            vectors are older than the records, or ``path`` cannot be written.
+        NegGenError: If a file of the workspace is damaged, vectors are older than the records, or
+            ``path`` cannot be written.
     """
-    html = render(gather(workspace, runs, cards=cards, users=users, seed=seed))
+    report = gather(workspace, runs, cards=cards, users=users, seed=seed)
     try:
-        write_text(path, html)
+        write_text(path, render(report))
     except OSError as error:
         raise NegGenError(
             f"The report cannot be written to {path} ({error}); choose another file."
         ) from None
+    return dict(report.left_out)
 
 
 def gather(
@@ -121,9 +129,9 @@ def gather(
     """Collect what the report shows; arguments and errors as for :func:`write_report`."""
     if min(cards, users, seed) < 0:
         raise NegGenError(f"cards = {cards}, users = {users}, seed = {seed}: none may be negative.")
-    manifest = workspace.manifest()
-    groups = group_runs(runs)
-    _refuse_other_data(workspace, groups)
+    manifest = workspace.manifest("source", "counts", "notes")
+    usable, left_out = usable_runs(workspace, runs)
+    groups = group_runs(usable)
     data = _load(workspace)
     items_rng, example_rng, users_rng = (np.random.default_rng([seed, part]) for part in range(3))
     thumbnails = Thumbnails(data)
@@ -152,6 +160,7 @@ def gather(
         modelfree=set(generators) == {CatalogueBackend.name},
         example=example,
         scores=score_tables(groups),
+        left_out=left_out,
         curves=learning_curves(groups),
         qualities=[] if data.records is None else qualities(data),
         cards=shown,
@@ -188,17 +197,6 @@ def _load(workspace: Workspace) -> Dataset:
     data = data.replace(records=records)
     encoded = workspace.vectors_dir.is_dir()
     return data.replace(vectors=load_vectors(workspace, data, records)) if encoded else data
-
-
-def _refuse_other_data(workspace: Workspace, groups: Sequence[RunGroup]) -> None:
-    held = workspace.manifest()["content_hash"]
-    for group in groups:
-        for run, manifest in zip(group.runs, group.manifests, strict=True):
-            if manifest["content_hash"] != held:
-                raise NegGenError(
-                    f"{run.folder} was trained on other data than {workspace.path} now holds; "
-                    f"train again, or leave it out of the report."
-                )
 
 
 def _one_run_each(groups: Sequence[RunGroup], split: Mapping[str, Any]) -> dict[str, Run]:

@@ -19,7 +19,7 @@ def check_journal(place: Workspace) -> str:
     """Return the finding; see :data:`neggen.cli.checkup.Check`."""
     from neggen.generation.journal.listing import JournalListing
 
-    path, records = place.path, place.records_path.is_file()
+    path, records = place.path, _any_records(place.records_path)
     if not place.journal_path.exists():
         return "none" + (": neggen generate would ask for everything anew" if records else " yet")
     with JournalListing(place.journal_path) as listing:
@@ -57,6 +57,16 @@ def check_journal(place: Workspace) -> str:
     if warning:
         told.append(warning.rstrip("."))
     return told[0] if len(told) == 1 else Note("; ".join(told))
+
+
+def _any_records(path: Path) -> bool:
+    """Whether there are records; a generation that failed leaves a file without any."""
+    import polars as pl
+
+    try:
+        return path.is_file() and bool(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError):
+        return True  # another check says that the file is damaged
 
 
 def _who_goes_on(place: Workspace) -> str:

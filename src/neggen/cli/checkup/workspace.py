@@ -134,7 +134,7 @@ class Checkup:
         """Whether the records are whole and describe the catalogue as it is."""
         from neggen.generation.record_files import earlier_import
 
-        if not self.place.records_path.is_file():
+        if not self.place.records_path.is_file() or self._records.is_empty():
             return Note(f"none yet; make them with: neggen generate {self.path}")
         by_side = self._records["modality"].value_counts(sort=True).iter_rows()
         if finding := earlier_import(self.place.records_path, self._data):
@@ -149,7 +149,7 @@ class Checkup:
         from neggen.encoding.text import EMBEDDED, TextEncoder
         from neggen.workspace import read_toml
 
-        if not self.place.records_path.is_file():
+        if not self.place.records_path.is_file() or self._records.is_empty():
             return Note("none yet; first come the records")
         if not self.place.vectors_dir.is_dir():
             return Note(f"none yet; make them with: neggen encode {self.path}")
@@ -164,7 +164,7 @@ class Checkup:
             raise NegGenError(
                 f"The vectors of {self.path} are of another version of {name} than is installed, "
                 f"which explanations and new items cannot be compared with; run neggen encode "
-                f"{self.path} and train again."
+                f"{self.path}, delete the runs that learned from them, and train again."
             )
         shares = zip(vectors.modalities, vectors.mask.mean(0), strict=True)
         told = ", ".join(f"{side} of {share:.0%} of the items" for side, share in shares)
