@@ -12,7 +12,7 @@ import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
 from scipy.sparse import load_npz
 
-folder, rate, every, patience, threads, limit = sys.argv[1:]
+folder, rate, regularization, every, patience, threads, limit = sys.argv[1:]
 train, valid = load_npz(f"{folder}/train.npz").tocsr(), load_npz(f"{folder}/valid.npz").tocsr()
 people = np.flatnonzero(np.diff(valid.indptr))
 
@@ -38,7 +38,7 @@ class Enough(Exception):
 model = BayesianPersonalizedRanking(
     factors=63,  # and one for the biases
     learning_rate=float(rate),
-    regularization=0.01,
+    regularization=float(regularization),
     iterations=2000,
     num_threads=int(threads),
     random_state=0,
