@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neggen.data.dataset import Dataset, index_of
@@ -26,6 +26,7 @@ def external(data: Dataset) -> set[tuple[str, str]]:
     return set(zip(data.user_ids[data.users], data.item_ids[data.items], strict=True))
 
 
+@settings(deadline=None)
 @given(pairs, st.integers(1, 4))
 def test_core_is_the_largest_with_enough(rows: list[tuple[int, int]], k: int) -> None:
     data = dataset(rows)
@@ -76,6 +77,7 @@ def ring(items: int, cosine: float = 0.9) -> ItemGraph:
     return ItemGraph(neighbors.astype(np.int32), cosines.astype(np.float32))
 
 
+@settings(deadline=None)
 @given(pairs, st.integers(1, 4), st.integers(0, 99))
 def test_at_most_so_many_of_every_user(rows: list[tuple[int, int]], n: int, seed: int) -> None:
     data = dataset(rows)
@@ -97,6 +99,7 @@ def test_what_is_kept_at_most_is_drawn_by_seed_and_leaves_unused_items_out() -> 
         data.at_most(0)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_matrices_hold_the_interactions(rows: list[tuple[int, int]]) -> None:
     data = dataset(rows)
