@@ -47,9 +47,9 @@ def _copy_picture(source: Path, folder: Path, name: str, digest: str) -> None:
 
 def _make_way(target: Path, folder: Path) -> None:
     """Remove what an earlier import had where a folder or a picture is to be now."""
-    for above in target.relative_to(folder).parents:
-        if (place := folder / above).is_file() or place.is_symlink():
-            place.unlink()
+    for above in list(target.relative_to(folder).parents)[:-1]:  # without the folder itself
+        if not (folder / above).is_dir():
+            (folder / above).unlink(missing_ok=True)
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
 

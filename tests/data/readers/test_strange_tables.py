@@ -77,6 +77,20 @@ def test_a_picture_may_take_the_place_of_a_folder_and_the_other_way_round(tmp_pa
         assert (workspace.image_dir / image).read_bytes() == (folder / image).read_bytes()
 
 
+def test_pictures_may_lie_elsewhere_behind_a_link(shop: Path) -> None:
+    workspace, elsewhere = Workspace(shop / "W"), shop / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    workspace.path.mkdir()
+    workspace.image_dir.symlink_to(elsewhere)
+    (shop / "deep").mkdir()
+    Image.new("RGB", (4, 4)).save(shop / "deep" / "1.png")
+    items = pl.DataFrame({"item_id": ["a", "b"], "image": ["deep/1.png", None]})
+    log = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"]})
+    save_dataset(workspace, Dataset.from_frames(log, items, shop), source="x", overwrite=True)
+    assert workspace.image_dir.is_symlink()
+    assert (elsewhere / "deep" / "1.png").is_file()
+
+
 def test_a_stray_quote_does_not_swallow_rows(shop: Path) -> None:
     rows = 'ann,b1,"five stars\nben,b2,fine\ncat,b3,"ok\ndan,b4,meh\n'
     (shop / "interactions.csv").write_text(f"user_id,item_id,review\n{rows}")
