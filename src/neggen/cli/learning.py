@@ -97,7 +97,6 @@ def train(
         say(remark)
     settled = recipe.model_settings
     settings_of_run = model_class(recipe.model).config_class.build(settled)
-    usable(settings_of_run.device)
     folder = place.runs_dir / (name or run_name(recipe.model, settings_of_run, parts))
     about = {
         "model": recipe.model,

@@ -120,7 +120,10 @@ def _squared_lengths(table: Tensor, rows: Tensor, looked_up: Tensor | None) -> T
     if looked_up is None and len(rows) < len(table):
         # A parameter also gets the gradient of what scores, which is dense: their sum is dense too.
         # On a GPU, where zeros cost little, a sparse one would have to be sorted.
-        looked_up = F.embedding(rows, table, sparse=table.is_leaf and not table.is_cuda)
+        if table.is_leaf and not table.is_cuda:
+            looked_up = F.embedding(rows, table, sparse=True)
+        else:
+            looked_up = look_up(table, rows)
     if looked_up is not None:
         lengths: Tensor = torch.linalg.vector_norm(looked_up, dim=1)  # [rows]
     else:

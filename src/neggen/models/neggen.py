@@ -152,8 +152,9 @@ class NegGen(GradientModel, Described):
             false = false_negatives(data.train, vectors)
         self.false_negatives = torch.from_numpy(false)
         self.typical_negative = torch.from_numpy(typical(vectors, false))
-        everything = np.arange(len(vectors.mask))
-        data = data.replace(vectors=self.as_learned(vectors, everything))
+        if false.any():  # else they stay where they are, which may be a file
+            everything = np.arange(len(vectors.mask))
+            data = data.replace(vectors=self.as_learned(vectors, everything))
         module = NegGenModule(data, base, self.config)
         self._train(module, data, context, depends_on=module.content_hash)
         self.backbone, self.network, self.effect_weight = base, module.causal, module.effect_weight

@@ -66,6 +66,10 @@ class Checkup:
 
         return read_records(self.place.records_path)
 
+    @property
+    def _has_no_records(self) -> bool:
+        return not self.place.records_path.is_file() or self._records.is_empty()
+
     @cached_property
     def _vectors(self) -> ItemVectors:
         from neggen.encoding.store import load_vectors
@@ -134,7 +138,7 @@ class Checkup:
         """Whether the records are whole and describe the catalogue as it is."""
         from neggen.generation.record_files import earlier_import
 
-        if not self.place.records_path.is_file() or self._records.is_empty():
+        if self._has_no_records:
             return Note(f"none yet; make them with: neggen generate {self.path}")
         by_side = self._records["modality"].value_counts(sort=True).iter_rows()
         if finding := earlier_import(self.place.records_path, self._data):
@@ -149,7 +153,7 @@ class Checkup:
         from neggen.encoding.text import EMBEDDED, TextEncoder
         from neggen.workspace import read_toml
 
-        if not self.place.records_path.is_file() or self._records.is_empty():
+        if self._has_no_records:
             return Note("none yet; first come the records")
         if not self.place.vectors_dir.is_dir():
             return Note(f"none yet; make them with: neggen encode {self.path}")
