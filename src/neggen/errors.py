@@ -36,6 +36,16 @@ def not_installed(extra: str, need: str) -> NegGenError:
     return NegGenError(f'{need}; install what is missing with: pip install "neggen[{extra}]"')
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of what an exception says, without a full stop, or else its name.
+
+    >>> first_line(ValueError("Too long.\nAnd too wide."))
+    'Too long'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().removesuffix(".") if lines else type(error).__name__
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the option closest to ``name``, or an empty string.
 

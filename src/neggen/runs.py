@@ -12,9 +12,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +23,7 @@ from typing import Any
 import polars as pl
 
 import neggen
-from neggen.config import DRAWN_SPLITS, ModelConfig, SplitConfig
+from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import encoder_of, load_vectors
@@ -36,6 +34,7 @@ from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
+from neggen.run_names import folder_name, run_name
 from neggen.training.distributed import first_says, writes
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
 
@@ -100,19 +99,18 @@ class Run:
         """Load the fitted model."""
         return model_class(self.manifest["model"]).load(self.model_dir, device=device)
 
-    def load_data(self) -> Dataset:
-        """Load the data set with the split this run was trained on.
-
-        Raises:
-            NegGenError: If the workspace was imported anew with other data since.
-        """
-        manifest = self.manifest
-        data = load_dataset(self.workspace, SplitConfig.build(manifest["split"]))
-        if data.content_hash != manifest["content_hash"]:
+    def require_data(self, content_hash: str) -> None:
+        """Raise NegGenError if this run was trained on other data than those of a content hash."""
+        if content_hash != self.manifest["content_hash"]:
             raise NegGenError(
                 f"{self.folder} was trained on other data than {self.workspace.path} now holds; "
                 f"delete that folder and train again."
             )
+
+    def load_data(self) -> Dataset:
+        """Load the data set with the split this run was trained on; see :meth:`require_data`."""
+        data = load_dataset(self.workspace, SplitConfig.build(self.manifest["split"]))
+        self.require_data(data.content_hash)
         return data
 
 
@@ -141,7 +139,7 @@ def train_run(
         model_name: a key of :data:`neggen.models.MODELS`.
         settings: changes to the model's defaults.
         split: the division into parts; drawn and saved if it is new.
-        name: the run's folder name; see :func:`run_name`.
+        name: the run's folder name; see :func:`~neggen.run_names.run_name`.
         on_epoch: called with the phase and the log of every epoch.
 
     Raises:
@@ -149,7 +147,7 @@ def train_run(
     """
     cls = model_class(model_name)
     config = cls.config_class.build(settings)
-    run = Run(workspace.runs_dir / _folder_name(name or run_name(model_name, config, split)))
+    run = Run(workspace.runs_dir / folder_name(name or run_name(model_name, config, split)))
     data = load_dataset(workspace, split)
     model = cls(config)
     identity = {
@@ -196,31 +194,6 @@ def train_run(
     return run
 
 
-def run_name(model_name: str, config: ModelConfig, split: SplitConfig) -> str:
-    """Return the usual folder name: model and split, then seed and changed settings if need be."""
-    name = f"{model_name}-{split.name}"
-    if split.kind not in DRAWN_SPLITS or config.seed != split.seed:
-        name += f"-seed{config.seed}"
-    usual = type(config)(seed=config.seed).identity()
-    if config.identity() != usual:
-        name += f"-{hashlib.sha256(repr(config.identity()).encode()).hexdigest()[:6]}"
-    return name
-
-
-def _folder_name(name: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise NegGenError(
-            f"{name!r} cannot be the name of a run; use letters, digits, '-', '_' and '.'."
-        )
-    return name
-
-
-def usual_name(manifest: Mapping[str, Any]) -> str:
-    """Return the folder name that the run of a manifest has unless it was given another."""
-    config = model_class(manifest["model"]).config_class.build(manifest["settings"])
-    return run_name(manifest["model"], config, SplitConfig.build(manifest["split"]))
-
-
 def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     """Attach the workspace's records and vectors to a data set."""
     records = current_records(workspace.records_path, workspace.journal_path, data)
@@ -230,17 +203,22 @@ def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
 def new_items(run: Run, workspace: Workspace) -> Dataset:
     """Load a workspace of new items, encoded as those that a run was trained on.
 
+    Without records they have no vectors yet; a model may go by their own texts, which the encoder
+    of the run's workspace then encodes.
+
     Raises:
-        NegGenError: If the new items lack records or vectors, or those of another encoder.
+        NegGenError: If records have no vectors, or the encoder is another than in training.
     """
-    data = with_vectors(workspace, load_dataset(workspace))
+    data = load_dataset(workspace)
+    described = workspace.records_path.is_file()
+    encoded = workspace if described else run.workspace
     trained_with = run.manifest.get("encoder") or encoder_of(run.workspace)
-    if encoder_of(workspace) != trained_with:
+    if encoder_of(encoded) != trained_with:
         raise NegGenError(
-            f"{workspace.path} is encoded by another text encoder than {run.folder} was trained "
-            f"with; run neggen encode {workspace.path} with that one."
+            f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
+            f"with; run neggen encode {encoded.path} with that one."
         )
-    return data
+    return with_vectors(workspace, data) if described else data
 
 
 def evaluate_run(

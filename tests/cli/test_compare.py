@@ -160,6 +160,15 @@ def test_options_override_the_file(cli: Cli, ready: Workspace, tmp_path: Path) -
     assert (ready.path / "studies" / "other" / "results.md").is_file()
 
 
+def test_only_some_rows(cli: Cli, ready: Workspace, study: Path) -> None:
+    typed = ["compare", ready.path, study, "--seeds", 1, "--budget", 0]
+    found = cli(*typed, "--rows", "eas?", "--rows", "lightgcn", "--json").json()
+    assert list(found["rows"]) == ["ease", "lightgcn", "neggen"], "no placebo"
+    ended = cli(*typed, "--rows", "nothing")
+    assert ended.code == 2
+    assert "No row of the study is called 'nothing'" in ended.remark()
+
+
 def test_tune_tells_what_to_train(cli: Cli, ready: Workspace) -> None:
     told = cli("tune", ready.path, "ease", "--trials", 12)
     assert told.code == 0, told.err

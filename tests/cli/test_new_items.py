@@ -63,6 +63,28 @@ def test_from_a_table_of_items_to_recommendations(cli: Cli, ready: Workspace, la
     assert NEW[found[0]["item_id"]][0] in shown.out
 
 
+def test_own_texts_alone_do_for_a_model_that_learned_from_such(
+    cli: Cli, ready: Workspace, tmp_path: Path
+) -> None:
+    source, later = tmp_path / "source", tmp_path / "later"
+    source.mkdir()
+    titles = {"item_id": list(NEW), "title": [title for title, _, _ in NEW.values()]}
+    pl.DataFrame(titles).write_csv(source / "items.csv")
+    assert cli("import", source, later).code == 0
+    assert cli("encode", ready.path).code == 0
+    train = ("train", ready.path, "--model", "neggen-linear", "--json")
+    run = cli(*train).json()["run"]
+    command = ("--user", "u00001", "--new-items", later)
+    found = cli("recommend", run, *command, "--json").json()
+    assert {row["item_id"] for row in found} == set(NEW)
+    assert len({row["score"] for row in found}) == len(NEW)
+
+    blind = cli(*train, "--set", "use_text=false", "--name", "blind").json()["run"]
+    ended = cli("recommend", blind, *command)
+    assert ended.code == 2
+    assert "needs the records of new items" in ended.remark()
+
+
 def test_what_cannot_be_done_with_new_items(cli: Cli, ready: Workspace, later: Path) -> None:
     ended = cli("generate", later)
     assert ended.code == 2

@@ -14,7 +14,8 @@ from neggen.config import SplitConfig
 from neggen.data.store import save_dataset
 from neggen.errors import NegGenError
 from neggen.models.mf import MF
-from neggen.runs import Run, evaluate_run, run_name, train_run
+from neggen.run_names import run_name
+from neggen.runs import Run, evaluate_run, train_run
 from neggen.testing import checkerboard, refuses
 from neggen.tracking.following import following, tell_figures
 from neggen.tracking.tensorboard import TensorBoard

@@ -23,13 +23,9 @@ OWN_COLUMNS = ("item_id", "image", "image_sha256")
 def usable(device: str | None) -> str | None:
     """Return a device if it can be used here; for options."""
     if device not in (None, "cpu"):
-        import torch
+        from neggen.models.device import check_device
 
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise typer.BadParameter(f"'{device}' cannot be used here ({reason}).") from None
+        check_device(device)
     return device
 
 
@@ -171,6 +167,8 @@ def import_source(
         print_json({"workspace": str(workspace), **figures, "notes": list(data.notes)})
     else:
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
+        if len(data.users):  # of new items alone, only a language model can say anything
+            say(f"Next: neggen generate {workspace}")
 
 
 def _show_dry_run(reader: str, data: Dataset, as_json: bool) -> None:
@@ -242,6 +240,8 @@ def encode(
         print_json({"encoder": text_encoder.name, **figures})
     else:
         print_table([text_encoder.name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
+        if len(data.users):
+            say(f"Next: neggen train {workspace}")
 
 
 def counts(data: Dataset) -> dict[str, int]:

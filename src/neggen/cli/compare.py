@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 WIDE = 150
 """Columns of the terminal from which on the whole table is shown."""
+SeedsOption = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds. Default: the study's, else 3.")
+]
+RowsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Only rows of such a name, as 'mf*', and those they need. Repeatable."),
+]
 SplitOption = Annotated[
     SplitName | None,
     typer.Option(help="Default: given where the source has labels, else random."),
@@ -46,10 +53,9 @@ def compare(
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Instead of a file: what each part of NegGen is worth.")
     ] = False,
+    rows: RowsOption = None,
     split: SplitOption = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds. Default: the study's, else 3.")
-    ] = None,
+    seeds: SeedsOption = None,
     budget: Annotated[
         int | None,
         typer.Option(
@@ -92,6 +98,7 @@ def compare(
     finished is kept: the same command goes on after an interruption.
     """
     from neggen.comparison.run import run_study
+    from neggen.comparison.selection import with_rows
     from neggen.comparison.space import packaged
     from neggen.comparison.study import Study, slug
     from neggen.comparison.tables import main_table
@@ -116,6 +123,8 @@ def compare(
     else:
         path = packaged("ablations.toml") if study is None else study
         wanted, usual = Study.read(path, **changes), slug(path.stem)
+    if rows:
+        wanted = with_rows(wanted, rows)
     with _progress() as tell:
         results = run_study(place, wanted, name or usual, device=device, jobs=jobs, tell=tell)
     if markdown is not None:

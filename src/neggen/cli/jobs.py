@@ -201,6 +201,8 @@ class Job:
             say(f"Stopped: {summary.stopped}. The same command goes on.")
         elif waiting:
             say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
+        else:
+            say(f"Next: neggen encode {self.place.path}")
 
 
 def synonym_screen() -> Screen:

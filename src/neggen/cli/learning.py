@@ -76,7 +76,8 @@ def train(
     from neggen.generation.record_files import earlier_import
     from neggen.models import model_class
     from neggen.recipe import Recipe
-    from neggen.runs import run_name, train_run
+    from neggen.run_names import run_name
+    from neggen.runs import train_run
     from neggen.tracking.following import following
     from neggen.training.distributed import joined
     from neggen.workspace import Workspace

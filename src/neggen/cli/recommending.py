@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from neggen.cli.catalogue import DeviceOption, JsonOption
 from neggen.cli.learning import RunArgument
+from neggen.cli.named import read_ids, read_people
 from neggen.cli.output import counted, print_json, print_table, say
 from neggen.errors import NegGenError
 
@@ -65,7 +65,10 @@ def recommend(
     ] = 0.0,
     new_items: Annotated[
         Path | None,
-        typer.Option(help="A workspace of items that came after training, generated and encoded."),
+        typer.Option(
+            help="A workspace of items that came after training; their own texts alone do, if the "
+            "model learned from such."
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Name the key attributes that speak for each item.")
@@ -83,11 +86,11 @@ def recommend(
     from neggen.runs import Run
 
     _check_output(output)
-    people = _people(user, users_file, history, history_file)
+    people = read_people(user, users_file, history, history_file)
     opened = Run.open(run)
     model = opened.load_model(device)
-    allowed = _ids(candidates, "item_id") if candidates else None
-    left_out = [*(_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])]
+    allowed = read_ids(candidates, "item_id") if candidates else None
+    left_out = [*(read_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])]
     if new_items is None:
         data = load_dataset(opened.workspace)
         found = model.recommend(
@@ -143,8 +146,8 @@ def similar(
     found = opened.load_model(device).similar_items(
         item,
         k,
-        candidates=_ids(candidates, "item_id") if candidates else None,
-        exclude=[*(_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])],
+        candidates=read_ids(candidates, "item_id") if candidates else None,
+        exclude=[*(read_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])],
     )
     if output:
         _write(found, output)
@@ -162,61 +165,6 @@ def similar(
         )
 
 
-def _people(
-    users: Sequence[str] | None,
-    users_file: Path | None,
-    histories: Sequence[str] | None,
-    history_file: Path | None,
-) -> list[str] | dict[str, list[str]]:
-    """Return users, or histories by name, whichever was given."""
-    from neggen.data.readers.files import read_table
-    from neggen.data.tables import as_log
-
-    if (users or users_file) and (histories or history_file):
-        raise NegGenError("Ask for users or for histories, one at a time.")
-    if users or users_file:
-        return [*(users or []), *(_ids(users_file, "user_id") if users_file else [])]
-    found: dict[str, list[str]] = {}
-    for number, history in enumerate(histories or [], start=1):
-        found[f"history {number}"] = [name for each in history.split(",") if (name := each.strip())]
-    if history_file:
-        table = read_table(history_file)
-        _require_columns(table, history_file, "user_id", "item_id")
-        log = as_log(table, f"The histories in {history_file}", "user_id", "item_id")
-        for user, item in log.select("user_id", "item_id").iter_rows():
-            found.setdefault(user, []).append(item)
-    if not found:
-        raise NegGenError(
-            "Nobody to recommend to: name users with --user or --users-file, or what somebody has "
-            "used with --history or --history-file."
-        )
-    return found
-
-
-def _ids(path: Path, column: str) -> list[str]:
-    """Return the ids of a table's column, or the lines of any other file."""
-    from neggen.data.readers.files import SUFFIXES, read_table
-    from neggen.data.tables import take_column
-
-    if path.suffix in SUFFIXES:
-        table = read_table(path)
-        _require_columns(table, path, column)
-        return take_column(table, f"The ids in {path}", column, column)[column].to_list()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NegGenError(f"{path} cannot be read as a list of ids ({error}).") from None
-    return [name for line in lines if (name := line.strip())]
-
-
-def _require_columns(table: pl.DataFrame, path: Path, *columns: str) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise NegGenError(
-                f"{path} has no column '{column}', only {', '.join(table.columns)}; rename one."
-            )
-
-
 def _new_items(
     run: Run,
     model: Recommender,
@@ -227,6 +175,7 @@ def _new_items(
     exclude: list[str],
     diversity: float,
 ) -> tuple[Dataset, pl.DataFrame]:
+    from neggen.comparison.encoder import KeptEncoder
     from neggen.models.described_items import Described
     from neggen.runs import new_items
     from neggen.workspace import Workspace
@@ -238,7 +187,13 @@ def _new_items(
         )
     data = new_items(run, Workspace.open(folder))
     found = model.recommend_new_items(
-        data, people, k, candidates=candidates, exclude=exclude, diversity=diversity
+        data,
+        people,
+        k,
+        candidates=candidates,
+        exclude=exclude,
+        diversity=diversity,
+        encoder=KeptEncoder(run.workspace, model.config.device),
     )
     return data, found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neggen.cli.catalogue import DeviceOption
+from neggen.cli.compare import RowsOption, SeedsOption
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def run(
     into: Annotated[
         Path, typer.Option(help="The folder of workspaces; every source has one in it.")
     ] = Path("workspaces"),
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit at once.")] = 1,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -35,10 +38,13 @@ def run(
     What is finished is kept: the same command goes on after an interruption.
     """
     from neggen.cli.compare import compare
+    from neggen.comparison.selection import with_rows
     from neggen.comparison.study import Study
     from neggen.workspace import Workspace
 
     study = Study.read(recipe)
+    if rows:
+        study = with_rows(study, rows)
     if study.data is None:
         raise NegGenError(
             f"The study {recipe} has no [data] table that names its source; add one, or compare on "
@@ -53,7 +59,7 @@ def run(
     _import(study.data, data, place)
     if needy := _needing_vectors(study, place):
         _describe(study.data, data, place, needy, device)
-    compare(place.path, recipe, jobs=jobs, device=device)
+    compare(place.path, recipe, rows=rows, seeds=seeds, jobs=jobs, device=device)
 
 
 def _import(source: Source, folder: Path, place: Workspace) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -62,10 +62,10 @@ class TextEncoder:
             )
             return model.to(_fastest_type(self.device)).eval()
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
             raise NegGenError(
-                f"The encoder '{self.name}' cannot be loaded ({reason}); give a Hugging Face name, "
-                f"a folder with a sentence-transformers model, or leave it out for {EMBEDDED}."
+                f"The encoder '{self.name}' cannot be loaded ({first_line(error)}); give a Hugging "
+                f"Face name, a folder with a sentence-transformers model, or leave it out for "
+                f"{EMBEDDED}."
             ) from error
 
     @cached_property

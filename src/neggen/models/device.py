@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 
 def check_device(device: str) -> None:
@@ -16,5 +16,6 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise NegGenError(f"The device '{device}' cannot be used here ({reason}).") from None
+        raise NegGenError(
+            f"The device '{device}' cannot be used here ({first_line(error)})."
+        ) from None

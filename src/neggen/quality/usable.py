@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from neggen.errors import NegGenError
 from neggen.models import model_class
+from neggen.models.files import check_model_files
 from neggen.runs import Run
 from neggen.workspace import Workspace
 
@@ -20,7 +21,7 @@ def usable_runs(workspace: Workspace, runs: Sequence[Run]) -> tuple[list[Run], d
     usable, left_out = [], {}
     for run in runs:
         try:
-            _check(workspace, run, held)
+            _check(run, held)
         except NegGenError as error:
             left_out[run.folder.name] = str(error)
         else:
@@ -28,13 +29,10 @@ def usable_runs(workspace: Workspace, runs: Sequence[Run]) -> tuple[list[Run], d
     return usable, left_out
 
 
-def _check(workspace: Workspace, run: Run, held: str) -> None:
+def _check(run: Run, held: str) -> None:
+    run.require_data(held)
     manifest = run.manifest
-    if manifest["content_hash"] != held:
-        raise NegGenError(
-            f"{run.folder} was trained on other data than {workspace.path} now holds; delete that "
-            f"folder and train again."
-        )
     cls = model_class(manifest["model"])
     cls(cls.config_class.build(manifest["settings"]))
+    check_model_files(run.model_dir)
     _ = run.history, run.metrics

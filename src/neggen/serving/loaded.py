@@ -104,7 +104,10 @@ def load_run(folder: Path, settings: ServeSettings) -> Loaded:
     found = loaded.index.search(0, 1, np.empty(0, dtype=np.int64))
     listed = model.recommend([model.user_ids[0]], 1, exclude_seen=False, exclude=[])
     if not len(found.items) or listed.is_empty():
-        raise NegGenError(f"{folder} recommends nothing: its scores are no numbers; train again.")
+        raise NegGenError(
+            f"{folder} recommends nothing: its scores are no numbers; delete that folder and train "
+            f"again with other settings."
+        )
     model._item_index  # noqa: B018
     return loaded
 

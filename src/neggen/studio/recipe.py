@@ -10,7 +10,7 @@ from typing import Any
 from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.models import model_class
-from neggen.runs import usual_name
+from neggen.run_names import usual_name
 from neggen.studio.groups import RunGroup
 from neggen.workspace import Workspace
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.tracking.base import TrackedRun, Tracker, plain, scalars
 from neggen.training.loop import EpochLog
 
@@ -98,6 +98,6 @@ class MLflow(Tracker):
             yield
         except MlflowException as error:
             raise NegGenError(
-                f"MLflow at {self._place} cannot be used ({str(error).splitlines()[0]}); set "
+                f"MLflow at {self._place} cannot be used ({first_line(error)}); set "
                 f"MLFLOW_TRACKING_URI, or train without --track mlflow."
             ) from None

@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Mapping
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.tracking.base import TrackedRun, Tracker, plain, scalars
 from neggen.training.loop import EpochLog
 
@@ -43,7 +43,7 @@ class WandB(Tracker):
             )
         except wandb.Error as error:
             raise NegGenError(
-                f"Weights & Biases cannot be used ({str(error).splitlines()[0]}); run wandb login, "
+                f"Weights & Biases cannot be used ({first_line(error)}); run wandb login, "
                 f"or set WANDB_MODE=offline."
             ) from None
 

@@ -164,3 +164,11 @@ def test_what_a_selection_leaves_out_is_noted(shop: Path) -> None:
         "Left out, as no interaction of theirs is kept: 1 items.",
         "Left out with them: 1 of 2 pairs of 'new'.",
     )
+
+
+def test_an_index_that_pandas_wrote_is_no_attribute(shop: Path) -> None:
+    (shop / "interactions.csv").write_text(",user_id,item_id\n0,ann,b1\n1,ben,b2\n")
+    (shop / "items.csv").write_text(",item_id,title\n0,b1,A mug\n1,b2,A bag\n")
+    data = read_source(shop)
+    assert data.text_columns == ("title",)
+    assert not data.notes

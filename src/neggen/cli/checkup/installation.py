@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import neggen
 from neggen.cli.checkup import Check, Note
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -112,7 +112,7 @@ def _torch() -> str:
         except RuntimeError as error:
             raise NegGenError(
                 f"torch {torch.__version__} cannot compute on {name} "
-                f"({str(error).splitlines()[0]}); install the build for your CUDA version that "
+                f"({first_line(error)}); install the build for your CUDA version that "
                 "https://pytorch.org/get-started names, or stay with --device cpu."
             ) from None
         names.append(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from neggen.cli.catalogue import counts
 from neggen.cli.checkup import Check, Note
 from neggen.cli.checkup.journal import check_journal
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Checkup:
                 pl.read_parquet(table)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise NegGenError(
-                    f"{table} is damaged ({_first_line(error)}); delete it and {table.stem}.toml "
+                    f"{table} is damaged ({first_line(error)}); delete it and {table.stem}.toml "
                     "beside it, and the next training draws the same split again."
                 ) from None
         return ", ".join(table.stem for table in tables) or "none yet"
@@ -182,6 +182,7 @@ class Checkup:
 
     def run(self, folder: Path) -> str:
         """Whether a run is whole, finished, and of the data and vectors that there are now."""
+        from neggen.models.files import check_model_files
         from neggen.runs import Run
 
         run = Run(folder)
@@ -193,7 +194,7 @@ class Checkup:
         again = f"train again after: rm -r {folder}"
         try:
             manifest = run.manifest
-            _read_model(run.model_dir)
+            check_model_files(run.model_dir)
             run.history  # noqa: B018 (which reads it)
         except (NegGenError, OSError) as error:
             raise NegGenError(f"is damaged ({str(error).rstrip('.')}); {again}") from None
@@ -206,27 +207,6 @@ class Checkup:
                 f"was trained on other descriptions or vectors than {self.path} now holds; {again}"
             )
         return ""
-
-
-def _read_model(folder: Path) -> None:
-    """Read what says whether the files of a model are whole, which is their beginnings and ends."""
-    import polars as pl
-    from safetensors import SafetensorError, safe_open
-
-    from neggen.workspace import read_toml
-
-    read_toml(folder / "config.toml")
-    try:
-        with safe_open(folder / "model.safetensors", framework="numpy"):
-            pass
-        for name in ("users.parquet", "items.parquet"):
-            pl.read_parquet_schema(folder / name)
-    except (SafetensorError, pl.exceptions.PolarsError, OSError) as error:
-        raise NegGenError(f"its model: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _quietly(read: Callable[[], str]) -> str | None:

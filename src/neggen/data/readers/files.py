@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 BLOCK_BYTES = 64 * 2**20
@@ -39,11 +39,13 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise NegGenError(f"{path} is not a Parquet file: {_first_line(error)}.") from None
+        raise NegGenError(f"{path} is not a Parquet file: {first_line(error)}.") from None
 
 
 def read_delimited(path: Path, delimiter: str) -> pl.DataFrame:
     """Read delimited text with a header; every column is text.
+
+    A column without a name, such as an index that pandas wrote, is left out.
 
     Raises:
         NegGenError: If the file is empty, not UTF-8, repeats a column or has a ragged row.
@@ -76,7 +78,7 @@ def read_delimited(path: Path, delimiter: str) -> pl.DataFrame:
             ) from None
         _refuse_other_encodings(path)
         raise NegGenError(f"{path} cannot be read as delimited text: {error}.") from None
-    frame = pl.DataFrame(table)
+    frame = pl.DataFrame(table.drop_columns([""]) if "" in header else table)
     if frame.select(pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any()).item():
         _refuse_open_quotes(path, delimiter)
     return frame
@@ -125,8 +127,7 @@ def _read_jsonl(path: Path) -> pl.DataFrame:
         _refuse_other_encodings(path)
         _refuse_bad_lines(path)
         raise NegGenError(
-            f"{path} cannot be read as JSON lines with the same types in each: "
-            f"{_first_line(error)}."
+            f"{path} cannot be read as JSON lines with the same types in each: {first_line(error)}."
         ) from None
 
 
@@ -154,7 +155,3 @@ def _refuse_other_encodings(path: Path) -> None:
             f"{path} is not UTF-8: byte {error.start:,} is 0x{content[error.start]:02x}; "
             f"convert the file, such as with: iconv -f LATIN1 -t UTF-8."
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

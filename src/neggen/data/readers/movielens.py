@@ -17,7 +17,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import BLOCK_BYTES, read_table
 from neggen.data.readers.joining import joined, rated
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 LOG_TYPES = {
     "user_id": pa.int64(),
@@ -108,7 +108,7 @@ def _ratings(path: Path, delimiter: str) -> pl.DataFrame:
             convert_options=arrow_csv.ConvertOptions(column_types=LOG_TYPES),
         )
     except pa.ArrowInvalid as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise NegGenError(f"{path} has a row that is no rating: {reason}.") from None
     return pl.DataFrame(table).with_columns(pl.col("user_id", "item_id").cast(pl.String))
 

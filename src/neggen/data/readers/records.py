@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet")
 LINE_BYTES = 4 * 2**20
@@ -87,8 +87,9 @@ def _rows(
                     number += 1
                     yield number, row
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise NegGenError(f"{path} is no Parquet file, or is damaged: {reason}.") from None
+        raise NegGenError(
+            f"{path} is no Parquet file, or is damaged: {first_line(error)}."
+        ) from None
 
 
 def _objects(

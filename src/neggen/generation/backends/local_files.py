@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 SAMPLE = 64
 """Bytes looked at in every weight tensor."""
@@ -54,11 +54,10 @@ def _fetch(model: str, revision: str | None) -> Path:
             )
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise NegGenError(
             f"The model '{model}' is neither a folder here nor to be had from the Hugging Face Hub "
-            f"({reason}); check the name and the network, or download it first with: hf download "
-            f"{model}"
+            f"({first_line(error)}); check the name and the network, or download it first with: "
+            f"hf download {model}"
         ) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.generation.backends.local_processor import SAFELY, load_processor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def load_model(folder: Path, *, device: str, dtype: str) -> LoadedModel:
         raise
     except Exception as error:  # a folder can be broken in ways that end in any exception
         raise NegGenError(
-            f"The model {folder} cannot be loaded on '{device}' ({_first_line(error)}); choose "
+            f"The model {folder} cannot be loaded on '{device}' ({first_line(error)}); choose "
             "another model or device, or mend the folder."
         ) from error
 
@@ -148,7 +148,3 @@ def _has_system_role(processor: Any, options: dict[str, Any]) -> bool:
     except TemplateError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

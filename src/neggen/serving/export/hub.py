@@ -50,7 +50,10 @@ def write_hub(
     write_text(folder / "README.md", card_of(run, model, license=license, repo=repo))
     users = torch.from_numpy(checked_users(model))
     if not torch.equal(load(folder).score_index(users), model.score_index(users).cpu()):
-        raise NegGenError(f"The model of {run.folder} scores otherwise once written; train again.")
+        raise NegGenError(
+            f"The model of {run.folder} scores otherwise once written; delete that folder and "
+            f"train again."
+        )
     return {"checked users": len(users)}
 
 
