@@ -136,11 +136,3 @@ def test_what_cannot_be_ranked_is_never_found() -> None:
     candidates = np.array([True, False, False])
     figures = measure(scores, seen, target, ks=[3], candidates=candidates).metrics
     assert figures["recall@3"] == figures["coverage@3"] == 0
-
-
-def test_leaves_the_scorers_tensor_alone() -> None:
-    scores, seen, target = problem(1, users=4, items=6, density=0.4)
-    table = torch.from_numpy(scores.copy())
-    target[:, 0], seen[:, 0] = 1, 0
-    evaluate_ranking(lambda users: table, csr_matrix(seen), csr_matrix(target))
-    assert table.numpy().tolist() == scores.tolist()

@@ -130,6 +130,17 @@ def test_a_language_model_is_named(workspace, page_of):
     assert "No language model" not in page.text
 
 
+def test_runs_of_earlier_descriptions_are_named(workspace, page_of, runs_of):
+    told = "learned from other descriptions than are shown here"
+    page, _ = page_of(workspace, runs_of(workspace))
+    assert told not in page.text
+    run = next(run for run in runs_of(workspace) if "vectors_hash" in run.manifest)
+    write_toml(run.manifest_path, {**run.manifest, "vectors_hash": "other"})
+    page, _ = page_of(workspace, runs_of(workspace))
+    assert page.text.count(told) == 1
+    assert f"The run {run.folder.name} {told}." in page.text
+
+
 def test_runs_that_cannot_be_shown_are_left_out_and_named(workspace, page_of, runs_of):
     of_model = {run.manifest["model"]: run for run in runs_of(workspace)}
     first, second = [run for run in runs_of(workspace) if run.manifest["model"] == "lightgcn"]
@@ -149,6 +160,13 @@ def test_runs_that_cannot_be_shown_are_left_out_and_named(workspace, page_of, ru
     assert f"The run {first.folder.name} is left out: There is no sampler" in page.text
     assert second.folder.name in page.text
     assert "What they would recommend" in page.text
+
+    weights = second.model_dir / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    page, _ = page_of(workspace, runs_of(workspace))
+    assert f"The run {second.folder.name} is left out: {second.model_dir} cannot be" in page.text
+    weights.write_bytes(whole)
 
     second.history_path.write_text("[]", encoding="utf-8")
     left_out = write_report(workspace, runs_of(workspace), workspace.path / "report.html")

@@ -22,7 +22,8 @@ ON_GPU = 64
 """Times as many scores fill a GPU."""
 
 Scorer = Callable[[Tensor], Tensor]
-"""Internal users, int64 ``[batch]``, to scores of all items, float ``[batch, items]``."""
+"""Internal users, int64 ``[batch]``, to scores of all items, float ``[batch, items]``, in a tensor
+that whoever asked may write into."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,8 @@ def evaluate_ranking(
             batch = rows[start : start + chunk]
             scores = score(batch).float()  # [batch, items]
             if blocked is not None:
-                scores = scores.masked_fill(blocked, -torch.inf)
-            # Not in place: a scorer may hand out its own tensor.
-            seen_here = outside.among(start, len(batch))
-            scores = scores.index_put(seen_here, never)
+                scores.masked_fill_(blocked, -torch.inf)
+            scores.index_put_(outside.among(start, len(batch)), never)
             top = scores.topk(depth, dim=1)  # [batch, depth]
             listed = top.values > -torch.inf
             relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)

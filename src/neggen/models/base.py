@@ -103,7 +103,10 @@ class Recommender(Parameters, ABC):
         return pl.DataFrame({"item_id": self._fitted_items(), **columns})
 
     def score_index(self, users: Tensor) -> Tensor:
-        """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``."""
+        """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``.
+
+        The scores are the caller's, who may write into them.
+        """
         with torch.no_grad():
             return self._score(users.to(self.config.device))
 
@@ -257,10 +260,10 @@ class Recommender(Parameters, ABC):
 
     @abstractmethod
     def _score(self, users: Tensor) -> Tensor:
-        """Score all items for internal users, int64 ``[batch]`` to float ``[batch, items]``."""
+        """Score all items for internal users, int64 ``[batch]`` to new float ``[batch, items]``."""
 
     def _score_histories(self, histories: csr_matrix) -> Tensor:
-        """Score all items by histories, float32 CSR ``[batch, items]`` to ``[batch, items]``."""
+        """Score all items by histories, float32 CSR ``[batch, items]`` to new ones likewise."""
         raise NegGenError(f"A {self.name} model can only recommend to users it was trained on.")
 
     @abstractmethod

@@ -93,11 +93,10 @@ def best_lists(
         chunk = slice(start, start + size)
         scores = people.score(chunk).float()  # [chunk, items]
         nothing = scores.new_tensor(-torch.inf)
-        # Not in place: a model may hand out its own tensor.
         if blocked is not None:
-            scores = scores.masked_fill(torch.from_numpy(blocked).to(scores.device), nothing)
+            scores.masked_fill_(torch.from_numpy(blocked).to(scores.device), nothing)
         if seen is not None:
-            scores = scores.index_put(_entries(seen[chunk], scores.device), nothing)
+            scores.index_put_(_entries(seen[chunk], scores.device), nothing)
         best, places = scores.topk(pool if diversity else min(k, len(items)), dim=1)
         if diversity:
             best, places = spread(vectors, best, places, k, diversity)

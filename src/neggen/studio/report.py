@@ -56,6 +56,7 @@ class Report:
         example: the item that the idea is explained with, and which of its records.
         scores: one table per evaluated part and split.
         left_out: why runs are not in the report, by name.
+        earlier: names of runs that learned from other descriptions than there are now.
         curves: learning curves, or None if nothing was trained in epochs.
         qualities: means over all records, by side.
         cards: items with what was generated for them.
@@ -74,6 +75,7 @@ class Report:
     example: tuple[Card, RecordView] | None
     scores: Sequence[ScoreTable]
     left_out: Mapping[str, str]
+    earlier: Sequence[str]
     curves: LearningCurves | None
     qualities: Sequence[Quality]
     cards: Sequence[Card]
@@ -161,6 +163,7 @@ def gather(
         example=example,
         scores=score_tables(groups),
         left_out=left_out,
+        earlier=_of_earlier_descriptions(usable, data),
         curves=learning_curves(groups),
         qualities=[] if data.records is None else qualities(data),
         cards=shown,
@@ -197,6 +200,13 @@ def _load(workspace: Workspace) -> Dataset:
     data = data.replace(records=records)
     encoded = workspace.vectors_dir.is_dir()
     return data.replace(vectors=load_vectors(workspace, data, records)) if encoded else data
+
+
+def _of_earlier_descriptions(runs: Sequence[Run], data: Dataset) -> list[str]:
+    if data.vectors is None:
+        return []
+    held = data.vectors.content_hash
+    return [run.folder.name for run in runs if run.manifest.get("vectors_hash", held) != held]
 
 
 def _one_run_each(groups: Sequence[RunGroup], split: Mapping[str, Any]) -> dict[str, Run]:
