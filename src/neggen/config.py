@@ -166,9 +166,9 @@ class TrainConfig(ModelConfig):
     patience: int = Field(20, ge=1)
     """Evaluations without a better validation score after which training stops."""
     evaluate_every: int = Field(0, ge=0)
-    """Epochs from one validation to the next; 0 takes as many as make 50 steps. (An epoch of a
-    small data set is a handful of steps: patience in epochs would end the training on its first
-    plateau.)"""
+    """Epochs between validations; 0 takes as many as make 50 steps (patience in epochs would end
+    the training on small data, a handful of steps each, on its first plateau). If a validation
+    takes longer than these, 0 makes fewer, each of which counts for those left out."""
     metric: str = "recall@20"
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)

@@ -24,12 +24,14 @@ from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
-
-
 PROPOSED_AT_ONCE = 1 << 17
 """Negatives proposed together: a search warms the cache for the next one."""
 STEPS_TO_VALIDATION = 50
 """Steps between two validations, rounded up to whole epochs, unless the settings say otherwise."""
+SCORES_AN_INTERACTION = 1000
+"""Scores that take a validation about as long as an interaction takes an epoch."""
+LEAST_VALIDATIONS = 4
+"""Validations, at least, that patience lasts for."""
 
 
 @dataclass
@@ -100,9 +102,7 @@ def train(
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int32)).to(device)
 
-    steps = math.ceil(len(users) / config.batch_size)
-    every = config.evaluate_every or math.ceil(STEPS_TO_VALIDATION / steps)
-
+    every, weight = _rhythm(interactions, valid, config)
     candidates = candidates_of(valid, interactions)
 
     def validate() -> dict[str, float]:
@@ -129,7 +129,7 @@ def train(
     if checkpoint is not None and distributed.first_says(found, config.device):
         state, best = _restore(checkpoint, fingerprint, module, optimizer, generator)
     else:
-        _judge(EpochLog(0), validate(), state, config, on_epoch)
+        _judge(EpochLog(0), validate(), weight, state, config, on_epoch)
         best = _copy_state(module)
     saved_at = time.monotonic()
 
@@ -140,8 +140,8 @@ def train(
         order = torch.randperm(len(users), generator=generator, device=device)
         total = torch.zeros((), device=device)
         for whole in _batches(module.sampler, users, positives, order, config, generator):
-            batch, weight = distributed.share(whole, module.by_row)
-            loss = weight * module.loss(batch, generator)
+            batch, part = distributed.share(whole, module.by_row)
+            loss = part * module.loss(batch, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             distributed.add_up(parameter.grad for parameter in parameters)
@@ -156,7 +156,7 @@ def train(
             )
         log = EpochLog(state.epoch, mean_loss, time.monotonic() - started)
         due = log.epoch % every == 0 or log.epoch == config.epochs
-        if _judge(log, validate() if due else None, state, config, on_epoch):
+        if _judge(log, validate() if due else None, weight, state, config, on_epoch):
             best = _copy_state(module)
         save = time.monotonic() - saved_at >= config.checkpoint_seconds or state.finished
         if checkpoint is not None and save and distributed.writes():
@@ -197,20 +197,39 @@ def _batches(
         yield from map(Batch, *(torch.split(each, size) for each in (some, theirs, proposed)))
 
 
+def _rhythm(interactions: csr_matrix, valid: csr_matrix, config: TrainConfig) -> tuple[int, int]:
+    """Return the epochs between two validations, and how many one counts for in ``patience``.
+
+    Where validating takes longer than the training in between, as with many users and items, it is
+    done less often, and each counts for those left out: patience lasts for as many epochs.
+    """
+    if config.evaluate_every:
+        return config.evaluate_every, 1
+    usual = math.ceil(STEPS_TO_VALIDATION / math.ceil(interactions.nnz / config.batch_size))
+    scores = np.count_nonzero(np.diff(valid.indptr)) * valid.shape[1]
+    times = round(scores / (SCORES_AN_INTERACTION * interactions.nnz * usual))
+    times = max(1, min(times, config.patience // LEAST_VALIDATIONS))
+    return usual * times, times
+
+
 def _judge(
     log: EpochLog,
     figures: dict[str, float] | None,
+    weight: int,
     state: TrainState,
     config: TrainConfig,
     on_epoch: OnEpoch | None,
 ) -> bool:
-    """Enter an epoch and its validation, if any, and say whether it is the best so far."""
+    """Enter an epoch and its validation, if any, and say whether it is the best so far.
+
+    In ``patience`` a validation counts for ``weight``.
+    """
     if figures is not None:
         log.valid = figures
         log.best = figures[config.metric] > state.best_score
         if log.best:
             state.best_epoch, state.best_score = log.epoch, figures[config.metric]
-        state.bad_evaluations = 0 if log.best else state.bad_evaluations + 1
+        state.bad_evaluations = 0 if log.best else state.bad_evaluations + weight
     state.finished = state.bad_evaluations >= config.patience or log.epoch >= config.epochs
     state.history.append(log)
     if on_epoch is not None:
