@@ -1,7 +1,6 @@
 """How well are people recommended to whom a model knows by their history alone?
 
     python benchmarks/histories.py --data DATA/amazon-office
-    python benchmarks/histories.py --data DATA/amazon-baby --device cuda
 
 A model with embeddings is trained as ever. Then a fifth of its users, drawn at random, lose theirs:
 the map from histories to embeddings is learned from the others, and gives the fifth new ones, by

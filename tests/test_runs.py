@@ -33,6 +33,7 @@ from neggen.runs import (
     usual_name,
 )
 from neggen.testing import checkerboard, refuses
+from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, write_toml
 
 SPLIT = SplitConfig()
@@ -188,9 +189,38 @@ def test_other_data_or_vectors_under_an_old_run_are_refused(ready: Workspace) ->
     save_dataset(ready, other, source="elsewhere", overwrite=True)
     with pytest.raises(NegGenError, match=r"trained on other data than .* train again"):
         run.load_data()
-    with pytest.raises(NegGenError, match="holds a run with other settings or data"):
+    with pytest.raises(NegGenError, match=r"holds a run with other .* data; .* --overwrite"):
         train_run(ready, "lightgcn", FEW, SPLIT)
     assert base.load_model().recommend(["u00001"], 1).height == 1
+
+
+def test_a_run_is_replaced_when_its_successor_is_trained(ready: Workspace) -> None:
+    base, run = (train_run(ready, *what, SPLIT) for what in (("lightgcn", FEW), ("neggen", NEGGEN)))
+    evaluate_run(run)
+    records = read_records(ready.records_path)
+    records.filter(pl.col("item_id") != records["item_id"][0]).write_parquet(ready.records_path)
+
+    def interrupt(phase: str, log: EpochLog) -> None:
+        assert phase != "lightgcn", "its data are the same"
+        if log.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(ready, "neggen", NEGGEN, SPLIT, overwrite=True, on_epoch=interrupt)
+    before = run.manifest
+    assert run.metrics
+    assert run.load_model().recommend(["u00001"], 1).height == 1
+    train_run(ready, "neggen", NEGGEN, SPLIT, overwrite=True)
+    assert run.manifest["vectors_hash"] != before["vectors_hash"]
+    assert run.metrics == {}
+    assert not (run.folder / "per_user").exists()
+    run.load_model()
+
+    shop = make_shop(60, 60, seed=1)
+    other = Dataset.from_frames(shop.interactions, shop.items.drop("image"))
+    save_dataset(ready, other, source="elsewhere", overwrite=True)
+    assert train_run(ready, "lightgcn", FEW, SPLIT, overwrite=True).folder == base.folder
+    evaluate_run(base)
 
 
 def test_what_is_not_there(ready: Workspace, tmp_path) -> None:

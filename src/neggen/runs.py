@@ -104,7 +104,7 @@ class Run:
         if content_hash != self.manifest["content_hash"]:
             raise NegGenError(
                 f"{self.folder} was trained on other data than {self.workspace.path} now holds; "
-                f"delete that folder and train again."
+                f"train again with --overwrite."
             )
 
     def load_data(self) -> Dataset:
@@ -112,6 +112,13 @@ class Run:
         data = load_dataset(self.workspace, SplitConfig.build(self.manifest["split"]))
         self.require_data(data.content_hash)
         return data
+
+    def clear(self) -> None:
+        """Remove what a training and its evaluation left, first what says that it is finished."""
+        for path in (self.manifest_path, self.metrics_path):
+            path.unlink(missing_ok=True)
+        for folder in (self.folder / "per_user", self.model_dir):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def finished_runs(workspace: Workspace) -> list[Run]:
@@ -126,6 +133,7 @@ def train_run(
     split: SplitConfig,
     *,
     name: str | None = None,
+    overwrite: bool = False,
     on_epoch: OnPhaseEpoch | None = None,
 ) -> Run:
     """Train a model on a split of the workspace and save it as a run.
@@ -140,10 +148,12 @@ def train_run(
         settings: changes to the model's defaults.
         split: the division into parts; drawn and saved if it is new.
         name: the run's folder name; see :func:`~neggen.run_names.run_name`.
+        overwrite: replace another run in this folder (or NegGen's first phase in its own), which
+            stays until the training is finished.
         on_epoch: called with the phase and the log of every epoch.
 
     Raises:
-        NegGenError: If a setting is wrong, something is missing, or ``name`` holds another run.
+        NegGenError: If a setting is wrong, something is missing, or the folder holds another run.
     """
     cls = model_class(model_name)
     config = cls.config_class.build(settings)
@@ -164,14 +174,20 @@ def train_run(
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
             return run
-        raise NegGenError(
-            f"{run.folder} holds a run with other settings or data; give this one another name "
-            f"with --name, or delete that folder."
-        )
+        if not overwrite:
+            raise NegGenError(
+                f"{run.folder} holds a run with other settings or data; replace it with "
+                f"--overwrite, or give this one another name with --name."
+            )
     if isinstance(model, NegGen):
         base_settings = model.base_config.model_dump()
         base = train_run(
-            workspace, model.backbone_class.name, base_settings, split, on_epoch=on_epoch
+            workspace,
+            model.backbone_class.name,
+            base_settings,
+            split,
+            overwrite=overwrite,
+            on_epoch=on_epoch,
         )
         model.base = base.load_model(config.device)
 
@@ -180,6 +196,7 @@ def train_run(
     if not writes():
         first_says(True, config.device)  # that the run is written
         return run
+    run.clear()
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))

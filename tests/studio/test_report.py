@@ -157,7 +157,7 @@ def test_runs_that_cannot_be_shown_are_left_out_and_named(workspace, page_of, ru
     assert "EASE" not in page.text
     assert f"The run {of_model['ease'].folder.name} is left out: " in page.text
     assert "was trained on other data" in page.text
-    assert "delete that folder and train again" in page.text
+    assert "train again with --overwrite" in page.text
     assert "There is no model 'of-a-plugin'" in page.text
     assert f"The run {first.folder.name} is left out: There is no sampler" in page.text
     assert second.folder.name in page.text

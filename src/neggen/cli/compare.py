@@ -45,7 +45,7 @@ SplitOption = Annotated[
 def compare(
     workspace: WorkspaceArgument,
     study: Annotated[
-        Path | None, typer.Argument(help="A study file, such as recipes/study.toml.")
+        Path | None, typer.Argument(help="A study file, such as recipes/office-warm.toml.")
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Instead of a file: models, such as ease,lightgcn,neggen.")

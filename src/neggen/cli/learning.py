@@ -55,6 +55,10 @@ def train(
         int | None, typer.Option(min=0, help="Seeds the split alone, to vary only the training.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
+    ] = False,
     track: Annotated[
         list[str] | None,
         typer.Option(help="Tell tensorboard, mlflow or wandb about the training. Repeatable."),
@@ -115,7 +119,15 @@ def train(
             tell(phase, log)
 
         shown = on_epoch if first else None
-        run = train_run(place, recipe.model, settled, parts, name=name, on_epoch=shown)
+        run = train_run(
+            place,
+            recipe.model,
+            settled,
+            parts,
+            name=name,
+            overwrite=overwrite,
+            on_epoch=shown,
+        )
     if not first:
         return
     seconds = run.manifest["seconds"]

@@ -39,7 +39,7 @@ class Words:
         if not same_words or self._encoder.fingerprint != encoder_of(run.workspace):
             raise NegGenError(
                 f"The descriptions of {run.workspace.path} or their encoder have changed since "
-                f"{run.folder} was trained; delete that folder and train again."
+                f"{run.folder} was trained; train again with --overwrite."
             )
         self._encoder.encode(["The first text takes longer."])
 

@@ -58,7 +58,7 @@ def explain_run(
     if data.vectors is not None and data.vectors.content_hash != run.manifest.get("vectors_hash"):
         raise NegGenError(
             f"The descriptions of {run.workspace.path} have changed since {run.folder} was "
-            f"trained, so they cannot explain it; delete that folder and train again."
+            f"trained, so they cannot explain it; train again with --overwrite."
         )
     encoder = KeptEncoder(run.workspace, model.config.device)
     return explain(model, data, users, items, encoder, histories)
