@@ -42,7 +42,8 @@ def test_rows_come_with_what_they_need(
     found = with_rows(STUDY, patterns)
     assert list(found.rows) == rows
     assert [found.opponent(name) for name in rows] == opponents
-    assert bool(found.sweeps) == ("neggen" in rows)
+    assert bool(found.sweeps) == (patterns == ["*"])
+    assert found.title.startswith("Comparison (rows ")
     assert Study.parse(found.model_dump(exclude_none=True)) == found
 
 

@@ -31,18 +31,6 @@ def test_memory_bound_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.recommend(users, k=4).drop("score").equals(whole.drop("score"))
 
 
-def test_recommending_leaves_a_models_own_tensor_alone() -> None:
-    class Table(Popularity):
-        def _score(self, users: torch.Tensor) -> torch.Tensor:
-            return self.counts.expand(len(users), -1) if len(users) > 1 else self.counts[None]
-
-    model = Table().fit(checkerboard())
-    before = model.counts.clone()
-    model.recommend(["user-00"])
-    model.recommend(["user-00", "user-01"])
-    assert model.counts.equal(before)
-
-
 def test_popularity_counts_training_interactions() -> None:
     data = checkerboard()
     model = Popularity().fit(data)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from neggen import MF, LightGCN
+from neggen import GRCN, MF, VBPR, LightGCN
+from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.testing import checkerboard
 from neggen.training.loop import EpochLog
 
 SAMPLERS = ["srns", "mixgcf", "ahns", "dens", "ans"]
 DATA = checkerboard()
+
+
+@pytest.mark.parametrize("model", [VBPR, GRCN])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_models_that_join_embeddings_have_wider_ones(model, name: str) -> None:
+    features = Features(
+        np.random.default_rng(0).normal(size=(DATA.shape[1], 6)).astype(np.float32),
+        np.ones(DATA.shape[1], dtype=np.bool_),
+    )
+    sampler = {"name": name, "candidates": 6}
+    made = model(sampler=sampler, dim=8, batch_size=64, epochs=3, evaluate_every=1)
+    fitted = made.fit(DATA.replace(features={"text": features}))
+    assert fitted.user_embeddings.shape[1] > 8
+    assert fitted.user_embeddings.isfinite().all()
 
 
 @pytest.mark.parametrize("model", [MF, LightGCN])

@@ -16,8 +16,8 @@ from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
 from neggen.generation.record_files import read_records
 from neggen.generation.records import Record, fill, records_frame
+from neggen.models.reasons import LEAST_SHARE, REASONS, Reason, strongest_reasons
 from neggen.runs import Run, train_run
-from neggen.studio.reasons import LEAST_SHARE, REASONS, Reason, strongest_reasons
 from neggen.workspace import Workspace, read_toml, write_toml
 
 EVIL = "<script>evil()</script><b onclick=evil()>"

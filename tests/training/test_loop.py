@@ -146,7 +146,7 @@ def test_costly_validations_are_made_less_often_and_count_for_more(
         state = run(Scripted([0.1, 0.2] + [0.1] * 12), config)
         assert [log.epoch for log in state.history if log.valid] == list(expected)
         assert state.epoch - state.best_epoch == config.patience
-        assert loop._rhythm(DATA.train, valid, config.updated(evaluate_every=7)) == (7, 1)
+        assert loop._rhythm(DATA.train, valid, config.updated(evaluate_every=7), 1) == (7, 1)
 
 
 def test_epochs_bound_a_run_that_keeps_improving() -> None:

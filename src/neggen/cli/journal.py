@@ -64,6 +64,9 @@ def journal(
         from neggen.generation.batches.hosted import forget_batches as forget
 
         given_up = forget(place)
+        if as_json:
+            print_json({"given_up": given_up})
+            return
         bill = "; the provider may still work on them and bill them" if given_up else ""
         say(f"Gave up {counted(given_up, 'batch job')}{bill}.")
         return

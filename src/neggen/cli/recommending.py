@@ -91,8 +91,8 @@ def recommend(
     model = opened.load_model(device)
     allowed = read_ids(candidates, "item_id") if candidates else None
     left_out = [*(read_ids(exclude, "item_id") if exclude else []), *(exclude_item or [])]
+    data: Dataset | None = None
     if new_items is None:
-        data = load_dataset(opened.workspace)
         found = model.recommend(
             people,
             k,
@@ -115,7 +115,7 @@ def recommend(
     elif as_json:
         print_json(found.to_dicts())
     else:
-        titles = _titles(data, found["item_id"])
+        titles = _titles(data or load_dataset(opened.workspace), found["item_id"])
         print_table(
             ["user", "rank", "item", "title", *(["because of"] if explain else [])],
             [
@@ -205,8 +205,9 @@ def _explained(
     import polars as pl
 
     from neggen.models.explain import require_described
+    from neggen.models.reasons import strongest_reasons
     from neggen.runs import with_vectors
-    from neggen.studio.reasons import explain_run, strongest_reasons
+    from neggen.studio.reasons import explain_run
 
     require_described(model)
     data = with_vectors(run.workspace, run.load_data())

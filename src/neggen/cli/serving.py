@@ -75,21 +75,23 @@ def serve(
     with from_extra("serve", "Serving needs further packages"):
         from neggen.serving.server import serve as serve_run
     serve_run(
-        ServeSettings(
-            run=run,
-            root=root or run.absolute().parent,
-            host=host,
-            port=port,
-            token=read_token(token_file),
-            index=index.value,
-            max_exact=max_exact,
-            encoder=encoder,
-            threads=threads,
-            concurrency=concurrency,
-            timeout=timeout,
-            max_body=max_body,
-            cors_origins=tuple(cors_origin or ()),
-            drain=drain,
-            watch=watch,
+        ServeSettings.build(
+            {
+                "run": run,
+                "root": root or run.absolute().parent,
+                "host": host,
+                "port": port,
+                "token": read_token(token_file),
+                "index": index.value,
+                "max_exact": max_exact,
+                "encoder": encoder,
+                "threads": threads,
+                "concurrency": concurrency,
+                "timeout": timeout,
+                "max_body": max_body,
+                "cors_origins": tuple(cors_origin or ()),
+                "drain": drain,
+                "watch": watch,
+            }
         )
     )

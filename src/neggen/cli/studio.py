@@ -69,6 +69,8 @@ def studio(
     from neggen.studio.desk import Desk
     from neggen.workspace import Workspace
 
+    if temperature is not None and not model:
+        raise NegGenError("--temperature needs --model.")
     writer = Writer(base_url=base_url, model=model, temperature=temperature, seed=seed)
     token = given_token(token_file, os.environ.get(TOKEN_VARIABLE))
     check_access(host, token)

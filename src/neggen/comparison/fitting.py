@@ -34,7 +34,7 @@ from neggen.models.base import FitContext, Recommender
 from neggen.models.neggen import NegGen
 from neggen.workspace import Workspace, atomic_path, write_text
 
-FORM = 2
+FORM = 3
 """Of what is kept; another number fits anew."""
 FIGURES = {"identity", "metrics", "slices", "diversity", "cost", "evaluation_seconds"}
 """What is kept of a fit, beside the figures of every user."""

@@ -13,7 +13,8 @@ def with_rows(study: Study, patterns: Sequence[str]) -> Study:
     """Return a study with the rows whose names match a pattern, such as ``mf*``.
 
     With them stay the rows that they start from, take their tuning from, or are tested against. A
-    row that stays only as the opponent of others is itself tested only against what is there.
+    row that stays for the sake of others is itself tested only against what is there, and has no
+    sweeps. The title says that this is a part.
 
     Raises:
         NegGenError: If a pattern matches no row.
@@ -26,7 +27,7 @@ def with_rows(study: Study, patterns: Sequence[str]) -> Study:
             raise NegGenError(f"No row of the study is called '{pattern}'.{hint}")
         matched |= found
     kept = _with_sources(study, matched)
-    opponents = {other for name in kept if (other := study.opponent(name)) is not None}
+    opponents = {other for name in matched if (other := study.opponent(name)) is not None}
     kept |= _with_sources(study, opponents)
     rows = {}
     for name, row in study.rows.items():
@@ -34,8 +35,11 @@ def with_rows(study: Study, patterns: Sequence[str]) -> Study:
             alone = study.opponent(name) not in {None, *kept}
             rows[name] = row.model_copy(update={"against": name}) if alone else row
     reference = study.reference_row if study.reference_row in rows else None
-    sweeps = {name: sweep for name, sweep in study.sweeps.items() if sweep.row in rows}
-    return study.model_copy(update={"rows": rows, "reference": reference, "sweeps": sweeps})
+    sweeps = {name: sweep for name, sweep in study.sweeps.items() if sweep.row in matched}
+    title = f"{study.title} (rows {', '.join(patterns)})"
+    return study.model_copy(
+        update={"title": title, "rows": rows, "reference": reference, "sweeps": sweeps}
+    )
 
 
 def _with_sources(study: Study, names: Iterable[str]) -> set[str]:

@@ -56,7 +56,7 @@ def summarize(
         "metric": study.metric,
         "budget": study.budget,
         "minutes": study.minutes,
-        "reference": study.reference_row,
+        "reference": _reference(study, list(pairs.values())),
         "rows": found,
         "sweeps": {
             name: _sweep(study, name, fits)
@@ -64,6 +64,11 @@ def summarize(
             if sweep.row in found
         },
     }
+
+
+def _reference(study: Study, others: Sequence[str]) -> str:
+    """Return the row that all are tested against if it is one; else that of the study."""
+    return others[0] if len(set(others)) == 1 else study.reference_row
 
 
 def per_user(study: Study, fits: Sequence[Fit]) -> pl.DataFrame:

@@ -97,7 +97,7 @@ def tune(
     task = Task(workspace, study.rows[name], study.split_config(0), 0, device)
     trials = _stored(trials_path, study, name, task.identity(settings))
     dimensions = distributions(space)
-    grid = points(space, study.budget)
+    grid = points(space, study.budget - 1)  # the first trial is the row as it stands
     while True:
         finished, time_is_over = _in_time(
             trials.get_trials(deepcopy=False)[: study.budget], 60 * study.minutes
@@ -145,13 +145,14 @@ def import_optuna() -> Any:
 
 def _try(task: Task, settings: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """Fit and measure; settings that cannot be fitted, say by a diverging loss, fail."""
+    import torch
     from optuna.trial import TrialState
 
     started = time.monotonic()
     try:
         outcome: dict[str, Any] = {"value": task.validate(settings)[metric]}
         notes: dict[str, Any] = {}
-    except NegGenError as error:
+    except (NegGenError, torch.OutOfMemoryError) as error:
         outcome, notes = {"state": TrialState.FAIL}, {"error": str(error)}
     return {**outcome, "user_attrs": {**notes, "seconds": time.monotonic() - started}}
 

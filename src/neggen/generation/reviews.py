@@ -23,6 +23,8 @@ from neggen.generation.records import SCHEMA
 
 NOTE = b"neggen.reviews"
 """The key of the metadata under which a file of records says which reviews it holds."""
+BY_HAND = "by hand"
+"""The generator of a record that a person wrote."""
 KEY = ("item_id", "modality", "completion")
 
 

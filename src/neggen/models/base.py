@@ -62,6 +62,7 @@ class Recommender(Parameters, ABC):
         self.user_ids: pl.Series | None = None
         self.item_ids: pl.Series | None = None
         self.history: dict[str, list[EpochLog]] = {}
+        self.split_hash: str | None = None  # of what it was fitted on, if that was in this process
 
     def wants_vectors(self, data: Dataset) -> bool:
         """Return whether it learns from encoded descriptions of these data."""
@@ -85,7 +86,7 @@ class Recommender(Parameters, ABC):
             raise NegGenError("The training part has no interactions.")
         self.user_ids, self.item_ids = data.user_ids, data.item_ids
         self.history = {}
-        self._seen = data.everything
+        self._seen, self.split_hash = data.everything, data.split_hash
         self.__dict__.pop("_user_index", None)
         self.__dict__.pop("_item_index", None)
         self._fit(data, context or FitContext())
@@ -103,10 +104,7 @@ class Recommender(Parameters, ABC):
         return pl.DataFrame({"item_id": self._fitted_items(), **columns})
 
     def score_index(self, users: Tensor) -> Tensor:
-        """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``.
-
-        The scores are the caller's, who may write into them.
-        """
+        """Score all items for internal users, int64 ``[batch]`` to float32 ``[batch, items]``."""
         with torch.no_grad():
             return self._score(users.to(self.config.device))
 

@@ -16,7 +16,8 @@ from neggen.models.base import FitContext, Recommender
 from neggen.models.described import described
 from neggen.models.fold_in import embed, fit_fold_in
 from neggen.negatives import sampler_config
-from neggen.training.loop import train
+from neggen.negatives.base import Sampler, SamplerConfig
+from neggen.training.loop import RULES, train
 from neggen.training.ranking_losses import ranking_loss
 from neggen.training.trainable import Factors, Trainable
 
@@ -65,8 +66,8 @@ class GradientModel(Recommender):
                 data, vectors = described(data, seed=self.config.seed, device=self.config.device)
                 depends_on = f"{depends_on} {vectors.content_hash}"
             module.sampler = cls(sampler, data, self.config.device)
-            module.sampler.prepare(self.config.dim, self.config.seed)
-        identity = (data.content_hash, data.split_hash, depends_on, self.config.identity())
+            module.sampler.prepare(self._width(module, cls, sampler), self.config.seed)
+        identity = (RULES, data.content_hash, data.split_hash, depends_on, self.config.identity())
         state = train(
             module,
             data.train,
@@ -77,6 +78,15 @@ class GradientModel(Recommender):
             on_epoch=context.reporter(self.name),
         )
         self.history[self.name] = state.history
+
+    def _width(self, module: Trainable, cls: type[Sampler], sampler: SamplerConfig) -> int:
+        """Return the width of the embeddings that a sampler looks at; some models join several."""
+        if not (
+            isinstance(module, Factors) and any(each.sees_model for each in cls.made_of(sampler))
+        ):
+            return self.config.dim
+        with torch.no_grad():
+            return module.embeddings()[0].shape[1]
 
 
 def check_sampling(config: SampledConfig) -> None:

@@ -123,12 +123,13 @@ class FREEDOMModule(LightGCNModule):
         ready = self.ranking_loss.ready
         users = ready(view.users(batch.users))  # [batch, d]
         items = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
+        draw = self.drawn if self.drawn.items is batch.negatives else Draw(batch.negatives)
         for features, projection in zip(self.features, self.projections, strict=True):
             if items.numel() < self.items:
                 seen = projection(look_up(features, items))  # [batch, 1 + k, d]
             else:
                 seen = look_up(projection(features), items)
-            seen, draw = ready(seen), Draw(batch.negatives)
+            seen = ready(seen)
             by_features = compare(self.ranking_loss, users, seen[:, 0], seen[:, 1:], draw)
             loss = loss + self.config.feature_weight * by_features
         return loss

@@ -80,6 +80,7 @@ class MFModule(Factors):
         draw = Draw(batch.negatives)
         if self.sampler is not None:
             draw = self.sampler.choose(batch, view, generator)
+        self.drawn = draw._replace(embeddings=None, penalty=None)  # which hold the step's graph
         pairs = torch.cat([batch.users, batch.positives + self.users])  # [2 · batch]
         rows = torch.cat([pairs, draw.items.flatten() + self.users])
         sizes = [len(batch.users), len(batch.users), draw.items.numel()]

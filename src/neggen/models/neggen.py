@@ -210,3 +210,8 @@ def _check_base(base: Recommender, data: Dataset) -> None:
                 f"The base recommender was fitted on other data than NegGen: its {len(theirs):,} "
                 f"{kind} are not the {len(ours):,} here; fit it on the same data set."
             )
+    if base.split_hash not in (None, data.split_hash):
+        raise NegGenError(
+            "The base recommender was fitted on another split, so it has learned from what NegGen "
+            "would be measured on; fit both on the same split data."
+        )

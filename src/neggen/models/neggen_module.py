@@ -71,6 +71,7 @@ class NegGenModule(Trainable):
         self.config = config
         self.base_scores: Scorer = lambda users: base.score_index(users).to(device)
         self.content_hash = _hash(data.vectors.content_hash, base)
+        self.rankings = len(config.effect_weights)
         text = config.use_text and data.vectors.text is not None
         self.causal = CausalModule(
             with_catalog(data.vectors) if text else data.vectors,

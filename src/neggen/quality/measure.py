@@ -132,7 +132,7 @@ def measure_quality(
 
 
 def worst_records(workspace: Workspace, count: int) -> pl.DataFrame:
-    """Return the worst rows of the measured items with their texts.
+    """Return the worst rows of the measured items.
 
     Raises:
         NegGenError: If nothing was measured yet.
@@ -140,14 +140,7 @@ def worst_records(workspace: Workspace, count: int) -> pl.DataFrame:
     path = workspace.quality_dir / "items.parquet"
     if not path.is_file():
         raise NegGenError(f"{path} does not exist; run: neggen quality {workspace.path}")
-    texts = pl.read_parquet(
-        workspace.records_path,
-        columns=["item_id", "modality", "completion", "description", "negative"],
-    )
-    worst = pl.read_parquet(path).head(count)
-    return worst.join(
-        texts, on=["item_id", "modality", "completion"], how="left", maintain_order="left"
-    )
+    return pl.read_parquet(path).head(count)
 
 
 def _usual_run(workspace: Workspace) -> tuple[Run | None, dict[str, str]]:

@@ -52,10 +52,10 @@ def items_table(
         hardness: of a run, if there is one.
 
     Returns:
-        ``item_id``, ``modality``, ``completion``, the measures (docs/quality.md says what each
-        means), ``badness`` and ``why``. Badness is the mean over ``RANKED`` measures of the share
-        of the modality's records that are better, plus 1 if the negative is false and 1 if it is a
-        duplicate. Ordered by it, worst first.
+        ``item_id``, ``modality``, ``completion``, ``description``, ``negative``, the measures
+        (docs/quality.md says what each means), ``badness`` and ``why``. Badness is the mean over
+        ``RANKED`` measures of the share of the modality's records that are better, plus 1 if the
+        negative is false and 1 if it is a duplicate. Ordered by it, worst first.
     """
     index = {item: position for position, item in enumerate(data.item_ids)}
     item = np.array([index[name] for name in records["item_id"]])  # [records]
@@ -79,7 +79,7 @@ def items_table(
     synonyms = slot_cosines.list.eval((pl.element() >= SYNONYM_COSINE).cast(pl.Float64))
     table = pl.concat(
         [
-            records.select("item_id", "modality", "completion"),
+            records.select("item_id", "modality", "completion", "description", "negative"),
             text_measures(records),
             pl.DataFrame(columns, nan_to_null=True),
         ],

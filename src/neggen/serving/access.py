@@ -66,8 +66,9 @@ def bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         return bound
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise NegGenError(
-            f"{host}:{port} cannot be taken ({error.strerror or error}); choose another --host or "
+            f"{host}:{port} cannot be taken ({reason}); choose another --host or "
             f"--port, or --port 0 for one that is free."
         ) from None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from neggen.errors import NegGenError
+from neggen.models.reasons import strongest_reasons
 from neggen.serving.index import Found
 from neggen.serving.loaded import Loaded
 from neggen.serving.refusals import Refusal
@@ -23,8 +27,6 @@ from neggen.serving.schemas import (
 )
 from neggen.serving.words import Words
 
-REASONS = 3
-"""Key attributes named for an item, at most."""
 NAMED = 3
 """Unknown ids that a message names."""
 
@@ -65,10 +67,15 @@ def recommend(loaded: Loaded, request: RecommendRequest) -> list[Ranked]:
     return listed
 
 
-def recommend_all(loaded: Loaded, batch: BatchRequest) -> list[BatchResult]:
-    """Return the answers of several requests; one that is refused spoils no other."""
+def recommend_all(loaded: Loaded, batch: BatchRequest, until: float) -> list[BatchResult]:
+    """Return the answers of several requests; one that is refused spoils no other.
+
+    After ``until``, a time of ``time.monotonic``, nobody waits for the rest any more.
+    """
     results = []
     for request in batch.requests:
+        if time.monotonic() > until:
+            break
         try:
             results.append(BatchResult(items=recommend(loaded, request)))
         except Refusal as refusal:
@@ -179,8 +186,9 @@ def _with_reasons(words: Words, user_id: str, listed: list[Ranked]) -> list[Rank
     if not listed:
         return listed
     found = words.explain(user_id, [each.item_id for each in listed])
-    reasons: dict[str, list[Reason]] = {each.item_id: [] for each in listed}
-    for row in found.filter(pl.col("contribution") > 0).iter_rows(named=True):
-        if len(reasons[row["item_id"]]) < REASONS:
-            reasons[row["item_id"]].append(Reason(**{n: row[n] for n in Reason.model_fields}))
-    return [each.model_copy(update={"reasons": reasons[each.item_id]}) for each in listed]
+    strongest = strongest_reasons(found)
+    told = {
+        item: [Reason(**asdict(reason)) for reason in reasons]
+        for (_, item), reasons in strongest.items()
+    }
+    return [each.model_copy(update={"reasons": told.get(each.item_id, [])}) for each in listed]

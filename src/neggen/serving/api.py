@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -93,7 +94,8 @@ def _add_recommending(app: FastAPI, service: Service) -> None:
         """Answer several requests by the same model; each gets its list or its own error."""
         loaded = service.current
         run = service.encode if any(each.explain for each in body.requests) else service.compute
-        results = await run(answers.recommend_all, loaded, body)
+        until = time.monotonic() + service.settings.timeout
+        results = await run(answers.recommend_all, loaded, body, until)
         return BatchResponse(results=results, model_version=loaded.version)
 
     @app.post("/v1/similar-items", responses=BODY, response_model_exclude_none=True)

@@ -64,16 +64,16 @@ def follow(path: Path) -> Path:
     """Return the run folder that a path leads to: itself, a link, or a file with a name in it.
 
     Raises:
-        NegGenError: If the file cannot be read as a name.
+        NegGenError: If the file cannot be read as a name, or links lead in a circle.
     """
-    if not path.is_file():
-        return path.resolve()
     try:
+        if not path.is_file():
+            return path.resolve()
         with path.open(encoding="utf-8") as file:
             name = file.read(MOST_POINTED).strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return (path.parent / name).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
         raise NegGenError(f"{path} cannot be read as the name of a run: {error}.") from None
-    return (path.parent / name).resolve()
 
 
 def load_run(folder: Path, settings: ServeSettings) -> Loaded:

@@ -16,6 +16,7 @@ MOST_REQUESTS = 100
 MOST_NEW = 50
 MOST_ATTRIBUTES = 50
 MOST_EXPLAINED = 10
+MOST_SPREAD = 100
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Count = Annotated[int, Field(ge=1, le=MOST_LISTED, description="How many items, at most.")]
@@ -54,7 +55,7 @@ class RecommendRequest(Ranking):
     exclude_seen: bool = True
     """Leave out what the user is known to have used."""
     diversity: float = Field(0.0, ge=0, le=1)
-    """From 0, the best scores, to 1, items as unlike as possible."""
+    """From 0, the best scores, to 1, items as unlike as possible; for a ``k`` up to 100."""
     explain: bool = False
     """Say which key attributes speak for each item; for a ``user_id`` and a ``k`` up to 10."""
 
@@ -64,6 +65,8 @@ class RecommendRequest(Ranking):
             raise ValueError("give either user_id or history")
         if self.explain and (self.user_id is None or self.k > MOST_EXPLAINED):
             raise ValueError(f"explain needs a user_id and a k up to {MOST_EXPLAINED}")
+        if self.diversity and self.k > MOST_SPREAD:
+            raise ValueError(f"diversity needs a k up to {MOST_SPREAD}")
         return self
 
 

@@ -49,6 +49,7 @@ class Service:
         self._encoding = ThreadPoolExecutor(1, "encode")
         self._loader = ThreadPoolExecutor(1, "load", _stand_back)
         self._loading = False
+        self._seen = self._pointed()  # before the loading, which takes long
         self.current = load_run(follow(settings.run), settings)
         self._serve(self.current)
 
@@ -69,10 +70,14 @@ class Service:
         if name is None:
             return follow(self.settings.run)
         root = self.settings.root.resolve()
-        folder = (root / name).resolve() if "\0" not in name else root
+        try:
+            folder = (root / name).resolve()
+            found = folder.is_dir()
+        except (OSError, ValueError, RuntimeError):
+            folder, found = root, False  # a name that no folder can have
         if folder == root or not folder.is_relative_to(root):
             raise Refusal(422, "Give the name of a run folder within the root.", "outside_root")
-        if not folder.is_dir():
+        if not found:
             raise Refusal(404, f"There is no run '{name}'.", "unknown_run")
         return folder
 
@@ -115,12 +120,11 @@ class Service:
 
     async def watch(self) -> None:
         """Follow the pointer for ever."""
-        seen = self._pointed()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = self._pointed()
-            if now != seen and now is not None and not self._loading:
-                seen = now
+            if now != self._seen and now is not None and not self._loading:
+                self._seen = now
                 await self.follow_pointer()
 
     def close(self) -> None:

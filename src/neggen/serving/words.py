@@ -74,7 +74,7 @@ class Words:
                 f"items sent here do not have; train it with use_text=true."
             )
         rows = [
-            {"item_id": item, **{name: _text(value) for name, value in attributes.items()}}
+            {**{name: _text(value) for name, value in attributes.items()}, "item_id": item}
             for item, attributes in items.items()
         ]
         table = pl.DataFrame(rows, infer_schema_length=None)

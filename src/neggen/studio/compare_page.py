@@ -14,7 +14,7 @@ from neggen.studio.browse_page import OPEN_JS
 from neggen.studio.desk import Desk
 from neggen.studio.pages import QUICK, page
 from neggen.studio.scores import METRICS
-from neggen.studio.versus import compare_users, measured_parts, two_lists
+from neggen.studio.versus import compare_users, measured_parts, refuse_unlike, two_lists
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
@@ -97,7 +97,8 @@ class ComparePage:
             return [user, "", ""]
         user = user.strip()
         try:
-            runs = [self._run(name) for name in (first, second)]
+            runs = self._run(first), self._run(second)
+            refuse_unlike(*runs)
             (one, data), (other, _) = (_loaded(run.folder, _time(run)) for run in runs)
             lists = two_lists((one, other), data, part, user, self._desk.thumbnails)
         except NegGenError as error:

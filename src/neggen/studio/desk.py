@@ -30,13 +30,13 @@ from neggen.generation.records import (
     fill,
     records_frame,
 )
-from neggen.generation.reviews import changing, side_digest
+from neggen.generation.reviews import BY_HAND, changing, side_digest
 from neggen.studio.entries import Entries, Entry
 from neggen.studio.pictures import Thumbnails
 from neggen.studio.regenerate import MakeBackend, another_record
 from neggen.workspace import Workspace, atomic_path
 
-BY_HAND = "by hand"
+ELSEWHERE = "Somebody else has decided about this meanwhile; look at it again."
 """Who wrote a record that no generator did."""
 DRAWS = 4
 """How often another answer is asked for until one is not the same again."""
@@ -62,7 +62,7 @@ class Desk:
         """
         self.workspace = workspace
         self.data = load_dataset(workspace)
-        self.thumbnails = Thumbnails(self.data)
+        self.thumbnails = Thumbnails(self.data, missing_ok=True)
         self._make_backend = make_backend
         self._lock = threading.RLock()
         self._entries: Entries | None = None
@@ -129,6 +129,9 @@ class Desk:
     def regenerate(self, key: Key, seen: int, reviewer: str) -> None:
         """Ask the backend for another record; arguments and errors as for :meth:`approve`."""
         entry = self._entry(key)
+        _named(reviewer)  # before anything is paid
+        if entry.seen != seen:
+            raise NegGenError(ELSEWHERE)
         again = sum(review.action == "regenerate" for review in entry.reviews)
         item_id, modality, completion = key
         for number in range(again * DRAWS, (again + 1) * DRAWS):
@@ -162,9 +165,7 @@ class Desk:
         after: State,
         undoes: int | None = None,
     ) -> None:
-        reviewer = reviewer.strip()[:LONGEST_NAME]
-        if not reviewer:
-            raise NegGenError("Say who you are first: write your name at the top of the page.")
+        reviewer = _named(reviewer)
         with self._lock:
             entry = self._entry(key)
             self._refuse_another_description(key, after)
@@ -172,9 +173,7 @@ class Desk:
             review = Review(key, action, reviewer, digest, entry.state, after, undoes)
             self._begin_records()
             if not add_review(self.workspace.journal_path, review, seen):
-                raise NegGenError(
-                    "Somebody else has decided about this meanwhile; look at it again."
-                )
+                raise NegGenError(ELSEWHERE)
             self._entries = None
             _ = self.entries  # puts the review into the records
 
@@ -231,6 +230,14 @@ class Desk:
             self.workspace.quality_dir / "items.parquet",
         )
         return [_stamp(path) for path in paths]
+
+
+def _named(reviewer: str) -> str:
+    """Return the name of who decides, or ask for one."""
+    name = reviewer.strip()[:LONGEST_NAME]
+    if not name:
+        raise NegGenError("Say who you are first: write your name at the top of the page.")
+    return name
 
 
 def marked_text(record: Mapping[str, Any]) -> str:

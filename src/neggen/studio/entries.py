@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ from typing import Any
 import polars as pl
 
 from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError, first_line
 from neggen.generation.inputs import describable
 from neggen.generation.journal.reviews import Key, Review, State, latest, to_undo
 from neggen.generation.records import MODALITIES, SCHEMA
 from neggen.generation.reviews import side_digest
 
 KEY = ("item_id", "modality", "completion")
+TEXTS = ("description", "negative")
 FIGURES = {
     "contrast": "contrast",
     "cohesion": "cohesion",
@@ -149,19 +150,23 @@ class Entries:
         """Return the measures of the records that are still as they were measured."""
         if not path.is_file():
             return {}
-        at = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        changed = {
-            review.key
-            for review in self.reviews
-            if review.at >= at and review.before.used != review.after.used
-        }
-        table = pl.read_parquet(path)
+        try:
+            table = pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise NegGenError(
+                f"{path} cannot be read ({first_line(error)}); delete it, and neggen quality makes "
+                "it anew."
+            ) from None
         names = [name for name in (*FIGURES, "badness", "why") if name in table.columns]
-        return {
-            key: row
-            for row in table.select(*KEY, *names).iter_rows(named=True)
-            if (key := (row["item_id"], row["modality"], row["completion"])) not in changed
-        }
+        if not set(TEXTS) <= set(table.columns):
+            return {}  # measured by an earlier version, which did not say what
+        found = {}
+        for row in table.select(*KEY, *TEXTS, *names).iter_rows(named=True):
+            key = (row["item_id"], row["modality"], row["completion"])
+            record = self._state(key).record if key[0] in self._position else None
+            if record is not None and all(row[text] == record[text] for text in TEXTS):
+                found[key] = row
+        return found
 
     def _table(self) -> pl.DataFrame:
         rows = []

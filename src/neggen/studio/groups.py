@@ -23,7 +23,8 @@ class RunGroup:
 
     Attributes:
         model: the model's name, a key of ``neggen.models.MODELS``.
-        title: how the model is called in print, such as ``LightGCN``.
+        title: how the model is called in print, such as ``LightGCN``, with the name of a run
+            where there are several groups of it.
         runs: the runs, in the order they were given.
         manifests: their ``run.toml`` files.
     """
@@ -56,10 +57,13 @@ def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
         same = [manifest["model"], _settled(manifest["settings"]), _settled(manifest["split"])]
         found.setdefault(json.dumps(same, sort_keys=True), []).append((run, manifest))
     groups = []
-    for members in found.values():
-        model = str(members[0][1]["model"])
+    models = [str(members[0][1]["model"]) for members in found.values()]
+    for model, members in zip(models, found.values(), strict=True):
         group_of, manifests = zip(*members, strict=True)
-        groups.append(RunGroup(model, model_class(model).__name__, group_of, manifests))
+        title = model_class(model).__name__
+        if models.count(model) > 1:
+            title = f"{title} ({group_of[0].folder.name})"
+        groups.append(RunGroup(model, title, group_of, manifests))
     return groups
 
 

@@ -16,8 +16,9 @@ LARGE, SMALL = 220, 150
 class Thumbnails:
     """Re-encodes pictures of a catalogue, each once per size."""
 
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
+    def __init__(self, data: Dataset, *, missing_ok: bool = False) -> None:
+        """Remember the catalogue; with ``missing_ok``, a picture that is gone is none."""
+        self._data, self._missing_ok = data, missing_ok
         self._made: dict[tuple[int, int], str | None] = {}
 
     def get(self, item: int, longest_side: int) -> str | None:
@@ -33,7 +34,7 @@ class Thumbnails:
             None if the item has no picture, or one of a format that is not shown.
 
         Raises:
-            NegGenError: If the file was there on import and is gone now.
+            NegGenError: If the file was there on import and is gone now, unless that is allowed.
         """
         key = (item, longest_side)
         if key not in self._made:
@@ -42,7 +43,7 @@ class Thumbnails:
 
     def _make(self, item: int, longest_side: int) -> str | None:
         path = self._data.image_path(item)
-        if path is None:
+        if path is None or (self._missing_ok and not path.is_file()):
             return None
         try:
             picture = open_picture(read_picture(path, str(self._data.item_ids[item])), longest_side)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,19 +14,6 @@ from neggen.errors import NegGenError
 if TYPE_CHECKING:
     from neggen.models.base import Recommender
     from neggen.runs import Run
-
-REASONS = 3
-"""Key attributes named for an item, at most."""
-LEAST_SHARE = 0.05
-"""The least part of all that speaks for or against an item that an attribute named for it has."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """A key attribute that speaks for an item, and its contribution to the score."""
-
-    value: str
-    contribution: float
 
 
 def explain_run(
@@ -62,20 +48,3 @@ def explain_run(
         )
     encoder = KeptEncoder(run.workspace, model.config.device)
     return explain(model, data, users, items, encoder, histories)
-
-
-def strongest_reasons(explained: pl.DataFrame) -> dict[tuple[str, str], tuple[Reason, ...]]:
-    """Return what speaks most for each item to each user, by user and item id.
-
-    Args:
-        explained: what :func:`explain_run` returned.
-    """
-    found: dict[tuple[str, str], list[Reason]] = {}
-    for user, item, value, contribution in (
-        explained.filter((pl.col("contribution") > 0) & (pl.col("share") >= LEAST_SHARE))
-        .unique(["user_id", "item_id", "value"], keep="first", maintain_order=True)
-        .select("user_id", "item_id", "value", "contribution")
-        .iter_rows()
-    ):
-        found.setdefault((user, item), []).append(Reason(value, contribution))
-    return {pair: tuple(reasons[:REASONS]) for pair, reasons in found.items()}

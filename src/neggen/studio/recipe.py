@@ -9,6 +9,8 @@ from typing import Any
 
 from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.generation.backends.recorded import RecordedBackend
+from neggen.generation.reviews import BY_HAND
 from neggen.models import model_class
 from neggen.run_names import usual_name
 from neggen.studio.groups import RunGroup
@@ -20,6 +22,7 @@ class RunRecipe:
     """A run's name and its settings as text, one name and value each."""
 
     name: str
+    model: str
     title: str
     settings: tuple[tuple[str, str], ...]
 
@@ -35,8 +38,14 @@ def commands(
     lines = [f"neggen import {shlex.quote(str(manifest['source']))} {place}"]
     for generator in generators:
         kind, _, model = generator.partition(": ")
-        by = "" if kind == CatalogueBackend.name else f" --model {shlex.quote(model or kind)}"
-        lines.append(f"neggen generate {place}{by}")
+        ways = {
+            CatalogueBackend.name: "",
+            RecordedBackend.name: " --answers FILE",
+            "local": f" --local {shlex.quote(model)}",
+        }
+        if generator != BY_HAND:
+            by = ways.get(kind, f" --model {shlex.quote(model or kind)}")
+            lines.append(f"neggen generate {place}{by}")
     if workspace.vectors_dir.is_dir():
         lines.append(f"neggen encode {place}")
     for group in groups:
@@ -54,6 +63,7 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
     return [
         RunRecipe(
             run.folder.name,
+            group.model,
             group.title,
             tuple((name, str(value)) for name, value in _flat(manifest)),
         )
@@ -71,8 +81,7 @@ def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
     split, seed = SplitConfig.build(manifest["split"]), manifest["settings"]["seed"]
-    if split.kind != SplitConfig().kind:
-        yield f"--split {split.kind}"
+    yield f"--split {split.kind}"
     if seed:
         yield f"--seed {seed}"
     if split.seed != seed and split.kind in DRAWN_SPLITS:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.evaluation.ranking import candidates_of
+from neggen.models.reasons import Reason, strongest_reasons
 from neggen.studio.pictures import SMALL, Thumbnails
-from neggen.studio.reasons import Reason, explain_run, strongest_reasons
+from neggen.studio.reasons import explain_run
 
 if TYPE_CHECKING:
     from neggen.models.base import Recommender
@@ -126,6 +128,8 @@ def _best_items(model: Recommender, data: Dataset, users: NDArray[np.int64]) -> 
 
     scores = model.score_index(torch.from_numpy(users)).cpu().numpy()  # [users, items]
     scores = np.where((data.train + data.valid)[users].toarray() > 0, -np.inf, scores)
+    if (ranked := candidates_of(data.test, data.train)) is not None:
+        scores[:, ~ranked] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]  # [users, shown]
     return [
         [item for item in best.tolist() if np.isfinite(own[item])]

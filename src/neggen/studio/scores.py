@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-import numpy as np
-import polars as pl
-
-from neggen.errors import NegGenError
 from neggen.studio.groups import RunGroup
+from neggen.studio.versus import compare_users, measured_parts
 
 METRICS = {
     "recall@20": "Recall",
@@ -130,7 +127,7 @@ def _verdict(
         if FIRST in row
     ]
     if not measured:
-        return "No run has a Recall@20 here: the catalogue has fewer than 20 items."
+        return "No run has a Recall@20 here; evaluate them again."
     ranked = sorted(measured, key=lambda pair: pair[0], reverse=True)
     score, best = ranked[0]
     if len(ranked) == 1:
@@ -160,23 +157,15 @@ def _chance(part: str, best: RunGroup, second: RunGroup) -> str:
     """Compare the best two user by user, if each is a single run."""
     if len(best.runs) > 1 or len(second.runs) > 1:
         return ""
-    frames = []
-    for group in (best, second):
-        path = group.runs[0].folder / "per_user" / f"{part}.parquet"
-        if not path.is_file():
-            return ""
-        try:
-            frames.append(pl.read_parquet(path, columns=["user_id", FIRST]))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise NegGenError(f"{path} cannot be read ({error}); evaluate the run again.") from None
-    both = frames[0].join(frames[1], on="user_id", suffix="_second")
-    gains = (both[FIRST] - both[f"{FIRST}_second"]).to_numpy().astype(np.float64)  # [users]
-    if len(gains) < 2:
+    runs = second.runs[0], best.runs[0]
+    if part not in measured_parts(*runs):
         return ""
-    margin = 1.96 * gains.std(ddof=1) / np.sqrt(len(gains))
-    low, high = gains.mean() - margin, gains.mean() + margin
+    found = compare_users(*runs, part, FIRST)
+    if found.margin is None:
+        return ""
+    low, high = found.mean - found.margin, found.mean + found.margin
     judged = "more than chance would do" if low > 0 else "which may be chance"
     return (
-        f" Over {len(gains):,} users the mean gain lies between {low:+.4f} and {high:+.4f} "
+        f" Over {len(found.users):,} users the mean gain lies between {low:+.4f} and {high:+.4f} "
         f"(95% interval of the paired difference), {judged}."
     )

@@ -94,18 +94,23 @@ def measured_parts(first: Run, second: Run) -> list[str]:
     return sorted(parts[0] & parts[1], key=lambda part: (part != "test", part))
 
 
-def compare_users(first: Run, second: Run, part: str, metric: str) -> Difference:
-    """Put two runs side by side, user by user.
-
-    Raises:
-        NegGenError: If they were trained on other splits or data, or not measured alike.
-    """
+def refuse_unlike(first: Run, second: Run) -> None:
+    """Raise NegGenError for two runs that were trained on other splits or data."""
     for name, what in (("split", "splits"), ("content_hash", "data")):
         if first.manifest[name] != second.manifest[name]:
             raise NegGenError(
                 f"{first.folder.name} and {second.folder.name} were trained on different {what}, "
                 "so their users cannot be compared; choose two runs of the same."
             )
+
+
+def compare_users(first: Run, second: Run, part: str, metric: str) -> Difference:
+    """Put two runs side by side, user by user.
+
+    Raises:
+        NegGenError: If they were trained on other splits or data, or not measured alike.
+    """
+    refuse_unlike(first, second)
     frames = [_per_user(run, part, metric) for run in (first, second)]
     both = frames[0].join(frames[1], on="user_id", suffix="_second")
     if both.is_empty():

@@ -39,7 +39,7 @@ def following(
 
     def tell(phase: str, log: EpochLog) -> None:
         if classes and not trackers:
-            trackers.extend(_opened(classes, folder, parameters))
+            _open(trackers, classes, folder, parameters)
         for tracker in trackers:
             tracker.epoch(phase, log)
 
@@ -49,7 +49,7 @@ def following(
         if classes:
             run = Run.open(folder)
             if not trackers:
-                trackers.extend(_opened(classes, folder, parameters))
+                _open(trackers, classes, folder, parameters)
                 for phase, logs in run.history.items():
                     for log in logs:
                         tell(phase, EpochLog(**log))
@@ -70,23 +70,30 @@ def tell_figures(run: Run, results: Mapping[str, Mapping[str, float]]) -> list[s
     names = list(_kept(run.folder))
     manifest = run.manifest
     parameters = {key: manifest[key] for key in ("model", "settings", "split")}
-    for tracker in _opened([_installed(name) for name in names], run.folder, parameters):
-        for part, figures in results.items():
-            tracker.figures(part, figures)
-        tracker.close(finished=True)
+    trackers: list[Tracker] = []
+    try:
+        _open(trackers, [_installed(name) for name in names], run.folder, parameters)
+        for tracker in trackers:
+            for part, figures in results.items():
+                tracker.figures(part, figures)
+    finally:
+        for tracker in trackers:
+            tracker.close(finished=True)  # as the training was
     return names
 
 
-def _opened(
-    classes: Sequence[type[Tracker]], folder: Path, parameters: Mapping[str, Any]
-) -> list[Tracker]:
+def _open(
+    trackers: list[Tracker],
+    classes: Sequence[type[Tracker]],
+    folder: Path,
+    parameters: Mapping[str, Any],
+) -> None:
+    """Open trackers one by one, so that those that are open are known if one cannot be."""
     kept = _kept(folder)
-    trackers = []
     for cls in classes:
         followed = TrackedRun(folder, dict(_flat(parameters)), kept.setdefault(cls.name, {}))
         trackers.append(cls(followed))
         write_toml(folder / "tracking.toml", kept)
-    return trackers
 
 
 def _kept(folder: Path) -> dict[str, dict[str, str]]:

@@ -24,6 +24,8 @@ from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
+RULES = 2
+"""Raise it when the same settings are trained in another way, so that nothing old is gone on with."""
 PROPOSED_AT_ONCE = 1 << 17
 """Negatives proposed together: a search warms the cache for the next one."""
 STEPS_TO_VALIDATION = 50
@@ -102,7 +104,7 @@ def train(
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int32)).to(device)
 
-    every, weight = _rhythm(interactions, valid, config)
+    every, weight = _rhythm(interactions, valid, config, module.rankings)
     candidates = candidates_of(valid, interactions)
 
     def validate() -> dict[str, float]:
@@ -197,16 +199,19 @@ def _batches(
         yield from map(Batch, *(torch.split(each, size) for each in (some, theirs, proposed)))
 
 
-def _rhythm(interactions: csr_matrix, valid: csr_matrix, config: TrainConfig) -> tuple[int, int]:
+def _rhythm(
+    interactions: csr_matrix, valid: csr_matrix, config: TrainConfig, rankings: int
+) -> tuple[int, int]:
     """Return the epochs between two validations, and how many one counts for in ``patience``.
 
     Where validating takes longer than the training in between, as with many users and items, it is
-    done less often, and each counts for those left out: patience lasts for as many epochs.
+    done less often, and each counts for those left out: patience lasts for as many epochs. A
+    validation makes so many ``rankings``.
     """
     if config.evaluate_every:
         return config.evaluate_every, 1
     usual = math.ceil(STEPS_TO_VALIDATION / math.ceil(interactions.nnz / config.batch_size))
-    scores = np.count_nonzero(np.diff(valid.indptr)) * valid.shape[1]
+    scores = rankings * np.count_nonzero(np.diff(valid.indptr)) * valid.shape[1]
     times = round(scores / (SCORES_AN_INTERACTION * interactions.nnz * usual))
     times = max(1, min(times, config.patience // LEAST_VALIDATIONS))
     return usual * times, times

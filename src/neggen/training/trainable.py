@@ -21,6 +21,8 @@ class Trainable(nn.Module, ABC):
 
     sampler: Sampler | None
     """Proposes the negatives of every batch; without one, batches have none."""
+    rankings: int = 1
+    """How many rankings :meth:`validate` makes."""
 
     def __init__(self) -> None:
         super().__init__()
