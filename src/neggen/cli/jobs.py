@@ -46,7 +46,8 @@ class Job:
         """Ask from workers on a Ray cluster."""
         from neggen.generation.distributed import generate_on_ray
 
-        make = self.writer.language_model("--ray")
+        server = self.writer.server if budget is not None else self.writer.language_model
+        make = server("--ray" if budget is None else "--budget")
         cluster = None if address == "local" else address
         gpus = float(self.writer.local is not None and self.writer.device != "cpu")
         with generating() as progress:

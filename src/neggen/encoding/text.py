@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,11 +71,19 @@ class TextEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 over the weights, so that vectors of two encoders are never mixed.
+        """A SHA-256 over the weights and what else decides the vectors, so that they never mix.
 
-        It is taken in bfloat16, so that it is the same on hardware that computes in float32.
+        Weights are taken in bfloat16, so that it is the same on hardware that computes in float32.
         """
         digest = hashlib.sha256()
+        if self.name != EMBEDDED:  # which comes in one version
+            layers = [
+                (type(layer).__name__, layer.get_config_dict())
+                for layer in self._model
+                if hasattr(layer, "get_config_dict")
+            ]
+            told = [layers, self._model.max_seq_length, self._model.tokenizer.get_vocab()]
+            digest.update(json.dumps(told, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
             weights = tensor.bfloat16() if tensor.is_floating_point() else tensor
             digest.update(name.encode())

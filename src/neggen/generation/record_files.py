@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neggen.data.dataset import Dataset
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.generation.inputs import describable, side_hash
 from neggen.generation.journal.reviews import read_reviews
 from neggen.generation.records import (
@@ -156,7 +156,13 @@ def read_records(path: Path) -> pl.DataFrame:
             "generate command again, which makes it anew from the journal."
         ) from None
     check_records(frame, str(path))
-    return frame
+    try:
+        return frame.select(SCHEMA.names()).cast(dict(SCHEMA))  # whoever edited it may have added
+    except pl.exceptions.PolarsError as error:
+        raise NegGenError(
+            f"{path} has a column of another type than it should have ({first_line(error)}); mend "
+            "it, or delete the file and give the same neggen generate command again."
+        ) from None
 
 
 def current_records(path: Path, journal: Path, data: Dataset) -> pl.DataFrame:

@@ -61,17 +61,21 @@ async def look_ahead(
     data: Dataset,
     backend: Backend,
     note: LookAhead,
+    *,
+    keep: bool = True,
     **options: Unpack[Options],
 ) -> GenerationSummary:
     """Work through a catalogue with known answers; the question a side stops at goes to ``note``.
 
-    Nothing is asked, claimed or written but what becomes of sides without a question.
+    Nothing is asked, claimed or written but, to ``keep``, what becomes of sides without a question
+    and of answers that are refused now.
 
     Args:
         journal: where answers are looked up.
         data: the catalogue.
         backend: who would answer; it is not closed.
         note: takes the questions, several at once.
+        keep: whether the journal learns of what is found.
         options: see :class:`~neggen.generation.prepared.Options`.
 
     Raises:
@@ -79,6 +83,7 @@ async def look_ahead(
     """
     run = PreparedRun.prepare(data, backend, **options)
     runner = run.runner(journal, note)
+    runner.keep = keep
     await runner.run(item_inputs(data, run.sides), lambda records: None, run.workers)
     return run.summary
 

@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import Backend, Deferred, RequestFailed, Stop
+from neggen.generation.backends.base import (
+    Backend,
+    Deferred,
+    Ended,
+    RequestFailed,
+    Stop,
+)
 from neggen.generation.dialogue import Reply, Rules, Screen
 from neggen.generation.journal import Failure, Journal, Unit
 from neggen.generation.ordered import InOrder
@@ -99,6 +105,7 @@ class Runner:
         item_done: called after every item.
         interrupted: called when the run is canceled and waits for what is in flight.
         look_ahead: gets the questions instead of the backend; nothing is asked or claimed then.
+        keep: whether the journal learns what becomes of sides, and of answers refused now.
         stopped: why nothing is asked any more, though the run goes on with known answers.
     """
 
@@ -112,6 +119,7 @@ class Runner:
     item_done: Callable[[], None]
     interrupted: Callable[[], None] = lambda: None
     look_ahead: LookAhead | None = None
+    keep: bool = True
     stopped: str | None = None
     _ending: bool = False
 
@@ -191,6 +199,10 @@ class _OneItem:
         try:
             async for record in make_records(self.item, self.runner.rules, self):
                 made.append(record)
+        except Ended as error:
+            if self.claimed and error.cost:
+                await self.journal.release(self.unit, error.cost)
+            raise
         except (Stop, Deferred) as reason:
             cost = reason.cost if isinstance(reason, Stop) else None
             if isinstance(reason, Stop):
@@ -213,7 +225,7 @@ class _OneItem:
 
     async def _finish(self, failure: Failure | None) -> None:
         known = self.made if failure is None else self.dead is not None
-        if self.claimed or not known:
+        if self.runner.keep and (self.claimed or not known):
             await self.journal.finish(self.unit, failure)
 
     async def ask(self, request: Request) -> Reply | None:
@@ -227,10 +239,12 @@ class _OneItem:
                 await self.runner.look_ahead(Pending(key, self.unit, request, self.attempts))
                 raise Deferred
             if not self.claimed:
-                self.claimed = await self.journal.claim(self.unit)
+                self.claimed = await self.journal.claim(self.unit, self._may_ask)
                 if not self.claimed:
                     raise Deferred
                 known = self.journal.lookup(key)  # whoever had the claim may have asked
+                if known is None:
+                    self._may_ask()
         if known is not None:
             self.counts.count_reused()
             return Reply(key, known.completion.text, known.rejected)
@@ -254,4 +268,5 @@ class _OneItem:
 
     async def reject(self, reply: Reply, problem: InvalidAnswer) -> None:
         self.counts.rejected += 1
-        await self.journal.reject(reply.key, problem)
+        if self.runner.keep:
+            await self.journal.reject(reply.key, problem)

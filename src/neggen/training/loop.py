@@ -25,7 +25,7 @@ from neggen.training.trainable import Trainable
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
 RULES = 2
-"""Raise it when the same settings are trained in another way, so that nothing old is gone on with."""
+"""Raise it when the same settings train in another way: no checkpoint from before is resumed."""
 PROPOSED_AT_ONCE = 1 << 17
 """Negatives proposed together: a search warms the cache for the next one."""
 STEPS_TO_VALIDATION = 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from neggen.errors import NegGenError
 from neggen.generation.requests import Completion, Request
 
 
@@ -33,6 +34,18 @@ class Stop(Exception):
 
     Attributes:
         cost: US dollars that failed tries of this request may have been billed; None if none were.
+    """
+
+    def __init__(self, reason: str, cost: float | None = None) -> None:
+        super().__init__(reason)
+        self.cost = cost
+
+
+class Ended(NegGenError):
+    """No request can succeed any more; the message says why.
+
+    Attributes:
+        cost: US dollars that tries of this request may have been billed; None if none were.
     """
 
     def __init__(self, reason: str, cost: float | None = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import RequestFailed, Stop
+from neggen.generation.backends.base import Ended, RequestFailed, Stop
 from neggen.generation.backends.budget import Budget, Prices, TokenBound
 from neggen.generation.backends.chat import chat_messages
 from neggen.generation.backends.dialect import Complaint, Dialect
@@ -113,18 +113,23 @@ class OpenAICompatibleBackend:
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see ``Backend``."""
         messages = await chat_messages(request, LONGEST_SIDE)
-        cost = 0.0
+        bill: list[float] = []
+        try:
+            return await self._answer(request, messages, bill)
+        except Stop as stop:
+            raise Stop(str(stop), sum(bill) or None) from None
+        except NegGenError as error:
+            self._gate.close(str(error))
+            raise Ended(str(error), sum(bill) or None) from None
+
+    async def _answer(
+        self, request: Request, messages: list[dict[str, Any]], bill: list[float]
+    ) -> Completion:
+        """Answer one request; what every try costs is added to ``bill``."""
         failures = 0
         while True:
-            try:
-                tried = await self._try(request, messages)
-            except Stop as stop:
-                raise Stop(str(stop), cost or None) from None
-            except NegGenError as error:
-                self._gate.close(str(error))
-                raise
-            cost += tried.cost
-            known_cost = None if self._prices is None else cost
+            tried = await self._try(request, messages, bill)
+            known_cost = None if self._prices is None else sum(bill)
             outcome = tried.outcome
             if outcome.text is not None:
                 text = self._wire.redact_answer(outcome.text)
@@ -135,7 +140,6 @@ class OpenAICompatibleBackend:
                 continue
             hopeless_alike = self._first.hopeless(outcome)
             if hopeless_alike is not None:
-                self._gate.close(hopeless_alike)
                 raise NegGenError(hopeless_alike)
             # A probe that finds nobody, or a web page, says nothing about this request.
             failures += not (tried.probe and outcome.kind in ("unreachable", "web page"))
@@ -148,7 +152,9 @@ class OpenAICompatibleBackend:
         """Close the connections."""
         await self._wire.close()
 
-    async def _try(self, request: Request, messages: list[dict[str, Any]]) -> _Try:
+    async def _try(
+        self, request: Request, messages: list[dict[str, Any]], bill: list[float]
+    ) -> _Try:
         bound = self._bound.of(request)
         async with self._gate.turn(bound.prompt_tokens + bound.completion_tokens) as turn:
             # Zero where no price is known, and then nobody looks at it.
@@ -167,6 +173,7 @@ class OpenAICompatibleBackend:
                 elif outcome.usage is not None and self._prices is not None:
                     cost = self._prices.of(outcome.usage)
             finally:
+                bill.append(cost)
                 if self._budget is not None:
                     self._budget.settle(most, cost)
             turn.congested, turn.wait, turn.reason = outcome.congested, outcome.wait, outcome.reason
@@ -187,7 +194,7 @@ class OpenAICompatibleBackend:
             if error is not None:
                 raise NegGenError(error)
             self._reached = self._reached or isinstance(reply, Reply)
-        return _Try(outcome, cost, dialect, turn.probe)
+        return _Try(outcome, dialect, turn.probe)
 
     def _step_down(self, refused: Dialect, complaint: Complaint) -> bool:
         """Return whether there is a dialect to try instead of the one refused."""
@@ -199,7 +206,6 @@ class OpenAICompatibleBackend:
 @dataclass(frozen=True)
 class _Try:
     outcome: Outcome
-    cost: float
     dialect: Dialect
     probe: bool
 

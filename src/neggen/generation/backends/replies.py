@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ REFUSALS = 20
 """So many refusals, all the same, and no answer: it is not the items that the server refuses."""
 MOST_TOKENS = 10**9
 """No call takes more, whatever a server says."""
+TOO_LARGE = re.compile(rb"request too large|must be reduced", re.IGNORECASE)
+"""What a 429 says that no waiting mends: one request is over the limit of a minute."""
 MAY_BE_BILLED = {408, 502, 504}
 """Error statuses after which a model may have answered all the same, to nobody."""
 
@@ -80,17 +83,18 @@ def read_reply(reply: Reply | Lost, redact: Callable[[str], str]) -> Outcome:
     if reply.status >= 300:
         complaint = read_complaint(reply.body, redact)
         wait = asked_wait(reply.headers)
-        busy = reply.status == 429 or (reply.status == 503 and wait is not None)
+        too_large = reply.status == 429 and TOO_LARGE.search(reply.body) is not None
+        busy = (reply.status == 429 and not too_large) or (reply.status == 503 and wait is not None)
         return Outcome(
             kind=f"http {reply.status}",
             reason=f"The server answered HTTP {reply.status}: {complaint.message}",
             complaint=complaint if reply.status in (400, 422) else None,
-            again=reply.status in AGAIN or reply.status >= 500,
+            again=(reply.status in AGAIN and not too_large) or reply.status >= 500,
             wait=wait,
             down=reply.status >= 500 and not busy,
             busy=busy,
             telling=REFUSALS if reply.status < 500 else 0,
-            congested=reply.status in CONGESTED,
+            congested=reply.status in CONGESTED and not too_large,
             billed=reply.status in MAY_BE_BILLED,
         )
     try:
@@ -128,7 +132,8 @@ def hopeless(
             "it runs. Answers so far are kept: run the same command again."
         )
     status = f"HTTP {reply.status}"
-    if reply.status in (401, 403):
+    # Once it has answered, 403 is about what is asked: moderation, or a firewall.
+    if reply.status == 401 or (reply.status == 403 and not reached):
         return (
             f"The server {server} refused the key ({status}); set the environment variable "
             f"{KEY_VARIABLE} to a valid one."

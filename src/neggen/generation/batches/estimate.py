@@ -124,7 +124,7 @@ async def _estimate(
             for step in further_steps(plan, request.step, request.completion, completions):
                 count(step, request.modality, _guess_further(step, prompts))
 
-        await look_ahead(journal, data, backend, note, **options)
+        await look_ahead(journal, data, backend, note, keep=False, **options)
     if prices is not None:
         found.cost = prices.of(found.usage)
     return found

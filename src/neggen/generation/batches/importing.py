@@ -50,7 +50,7 @@ class Imported:
     @property
     def progress(self) -> bool:
         """Whether the next batch would be another one than this was."""
-        return bool(self.answers or self.failed or self.learned)
+        return bool(self.answers or self.known or self.failed or self.learned)
 
     def add(self, other: Imported) -> None:
         """Add what further files brought."""

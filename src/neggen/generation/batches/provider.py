@@ -196,6 +196,15 @@ class Provider:
             problem = Passing(self._redact(str(error.__cause__ or error)))
         except openai.OpenAIError as error:
             problem = Passing(self._redact(str(error)))
+        except (NegGenError, OSError):
+            raise
+        except (AttributeError, TypeError):  # of a web page, the client returns the text
+            problem = NegGenError(
+                f"The server {self.address} sends no answers of a Batch API; check the base URL, "
+                "which often ends in /v1."
+            )
+        except Exception as error:  # of the transport: a download was cut
+            problem = Passing(self._redact(str(error) or type(error).__name__))
         raise problem from None
 
     def _refusal(self, status: int, body: bytes) -> Exception:

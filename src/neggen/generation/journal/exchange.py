@@ -19,6 +19,14 @@ ON CONFLICT (key) DO UPDATE SET state = excluded.state, owner = NULL, kind = exc
 reason = excluded.reason, attempts = excluded.attempts, at = excluded.at,
 cost = coalesce(cost + excluded.cost, cost, excluded.cost)
 """
+# What was paid for units that nobody finished; the answers of these are taken over as well.
+_MERGE_COSTS = """
+UPDATE main.units SET cost = coalesce(cost, 0) + (
+    SELECT open.cost FROM other.units AS open WHERE open.key = main.units.key
+) WHERE key IN (
+    SELECT key FROM other.units WHERE state NOT IN ('valid', 'dead') AND cost IS NOT NULL
+)
+"""
 _THESE = "(SELECT value FROM json_each(?))"
 _ANYTHING_KNOWN = f"""
 SELECT EXISTS (SELECT 1 FROM answers WHERE unit IN {_THESE})
@@ -50,6 +58,7 @@ def merge(file: JournalFile, other: Path) -> None:
         if execute("SELECT 1 FROM main.merged WHERE name = ?", (other.name,)).fetchone():
             return
         execute(_MERGE_ANSWERS)
+        execute(_MERGE_COSTS)
         execute(_MERGE_UNITS)
         execute("INSERT INTO main.merged VALUES (?)", (other.name,))
         execute("COMMIT")

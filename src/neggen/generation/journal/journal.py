@@ -13,7 +13,7 @@ A batch that a provider works on holds its units too (state ``batched``); nobody
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,8 +116,12 @@ class Journal:
         )
         return float(row[0]) if row is not None else 0.0
 
-    async def claim(self, unit: Unit) -> bool:
+    async def claim(self, unit: Unit, waiting: Callable[[], None] = lambda: None) -> bool:
         """Return True once nobody but this process asks about ``unit``, False if a batch does.
+
+        Args:
+            unit: what is to be asked about.
+            waiting: called while another process has it, again and again; what it raises ends this.
 
         Raises:
             NegGenError: If the journal cannot be written.
@@ -135,6 +139,7 @@ class Journal:
                     await asyncio.to_thread(self.merge_shards)
                 return True
             waited = True
+            waiting()
             if owner is not None and self.owner.is_dead(owner):
                 await self._write(sql.RELEASE, (None, None, owner))
             else:

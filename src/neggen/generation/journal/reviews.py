@@ -37,7 +37,7 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE ?10 = (
 )
 """
 _FIRST_SINCE = """
-SELECT action, reviewer FROM reviews
+SELECT action, reviewer, after FROM reviews
 WHERE item_id = ? AND modality = ? AND completion = ? AND number > ? ORDER BY number LIMIT 1
 """
 _ALL = "SELECT * FROM reviews ORDER BY number"
@@ -103,11 +103,12 @@ def add_review(path: Path, review: Review, seen: int) -> bool:
     Raises:
         NegGenError: If the journal cannot be written.
     """
-    states = (json.dumps(asdict(state)) for state in (review.before, review.after))
+    before, after = (json.dumps(asdict(state)) for state in (review.before, review.after))
     about = (*review.key, review.action, review.reviewer, review.describes)
     with closing(JournalFile(path)) as file:
-        file.commit([(_TABLE, ()), (_ADD, (*about, *states, review.undoes, seen))])
-        return file.read(_FIRST_SINCE, (*review.key, seen)) == (review.action, review.reviewer)
+        file.commit([(_TABLE, ()), (_ADD, (*about, before, after, review.undoes, seen))])
+        kept = file.read(_FIRST_SINCE, (*review.key, seen))
+        return kept == (review.action, review.reviewer, after)
 
 
 def read_reviews(path: Path) -> list[Review]:
