@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,3 +122,16 @@ def test_batches_hold_texts_of_like_length_without_padding(monkeypatch: pytest.M
     ((rows, whole),) = text._batches(bag, 2, torch.device("cpu"))
     assert rows.tolist() == [0, 1]
     assert torch.equal(whole["offsets"], bag["offsets"])
+
+
+def test_what_else_decides_the_vectors_is_in_the_fingerprint(
+    small_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_encoder.name, tmp_path / "encoder")
+    (words,) = folder.rglob("tokenizer.json")
+    assert TextEncoder(str(folder)).fingerprint == small_encoder.fingerprint
+    told = json.loads(words.read_text())
+    vocabulary = told["model"]["vocab"]
+    vocabulary["red"], vocabulary["blue"] = vocabulary["blue"], vocabulary["red"]
+    words.write_text(json.dumps(told))
+    assert TextEncoder(str(folder)).fingerprint != small_encoder.fingerprint

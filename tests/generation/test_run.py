@@ -19,7 +19,7 @@ import pytest
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import Stop
+from neggen.generation.backends.base import Ended, Stop
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.records import SCHEMA
@@ -289,6 +289,15 @@ def test_what_failed_tries_cost_before_a_stop_is_kept(catalogue: Catalogue, tmp_
     assert summary.cost == 0.75
     with sqlite3.connect(workspace.journal_path) as file:
         assert file.execute("SELECT total(cost), count(cost) FROM units").fetchone() == (0.25, 1)
+
+
+def test_what_failed_tries_cost_before_an_end_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    with pytest.raises(NegGenError, match="nobody there"):
+        generate(workspace, catalogue(3), Stopping(1, Ended("nobody there", 0.25)), concurrency=1)
+    with sqlite3.connect(workspace.journal_path) as file:
+        assert file.execute("SELECT total(cost), count(cost) FROM units").fetchone() == (0.25, 1)
+        assert file.execute("SELECT count(*) FROM units WHERE state = 'claimed'").fetchone() == (0,)
 
 
 def test_what_is_in_flight_when_an_error_ends_the_run_is_kept(

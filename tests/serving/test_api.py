@@ -175,6 +175,8 @@ def test_reasons(linear: Server, described_run: Path) -> None:
         assert all(size > 0 for size in sizes)
         assert len(sizes) <= 3
     assert refusal(linear.post("/v1/recommend", {"user_id": user, "explain": True}))[0] == 422
+    wide = {"user_id": user, "k": 101, "diversity": 0.5}
+    assert refusal(linear.post("/v1/recommend", wide))[0] == 422
 
 
 def test_new_items(linear: Server, server: Server, described_run: Path) -> None:
@@ -188,6 +190,9 @@ def test_new_items(linear: Server, server: Server, described_run: Path) -> None:
     assert linear.get("/v1/model").json()["ranks_new_items"] is True
     assert sorted(ids(linear.post("/v1/new-items", body))) == ["n1", "n2"]
     assert len(ids(linear.post("/v1/new-items", {**body, "k": 1}))) == 1
+
+    named = [{**items[0], "attributes": {"title": "Flower vase", "item_id": "n9"}}]
+    assert ids(linear.post("/v1/new-items", {**body, "items": named})) == ["n1"]
 
     repeated = {**body, "items": [items[0], items[0]]}
     assert refusal(linear.post("/v1/new-items", repeated))[0] == 422

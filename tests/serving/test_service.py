@@ -117,7 +117,9 @@ def test_a_run_that_is_no_good_is_refused(serve: Serve, runs: Path) -> None:
         assert len([line for line in server.log() if line["event"] == "run refused"]) == 3
 
 
-@pytest.mark.parametrize("name", ["..", ".", "../../outside", "/etc", "a\0b", "current/../../.."])
+@pytest.mark.parametrize(
+    "name", ["..", ".", "../../outside", "/etc", "a\0b", "é" * 200, "current/../../.."]
+)
 def test_runs_come_from_the_root_only(serve: Serve, runs: Path, server: Server, name: str) -> None:
     answer = server.post("/v1/admin/reload", {"run": name})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "outside_root")

@@ -167,6 +167,36 @@ def test_the_worst_come_first_until_they_change(desk: Desk, word_encoder) -> Non
     assert choose(desk.entries, status="edited") == [worst.key]
     assert choose(desk.entries, search="MUG blue", status="edited") == [worst.key]
     assert choose(desk.entries, search="mug blue nowhere", status="edited") == []
+    desk.undo(worst.key, 1, "Ann")
+    assert again(desk, worst).figures == worst.figures, "this is the text that was measured"
+
+
+def test_measures_are_those_of_the_text(desk: Desk, word_encoder) -> None:
+    measure_quality(desk.workspace, encoder=word_encoder)
+    quality = desk.workspace.quality_dir / "items.parquet"
+    entry = first(desk)
+    assert entry.figures
+    table = pl.read_parquet(quality)
+    ours = pl.col("item_id") == entry.key[0]
+    other = pl.when(ours).then(pl.lit("What stood here before.")).otherwise("negative")
+    table.with_columns(negative=other).write_parquet(quality)
+    assert again(desk, entry).figures == {}
+    quality.write_bytes(b"no table")
+    with pytest.raises(NegGenError, match=r"items\.parquet cannot be read"):
+        _ = desk.entries
+
+
+def test_nothing_is_asked_for_somebody_unknown_or_from_a_stale_page(
+    ready: Workspace, server
+) -> None:
+    desk = Desk(ready, lambda number: OpenAICompatibleBackend(server.url, "tiny"))
+    entry = first(desk)
+    with pytest.raises(NegGenError, match="Say who you are"):
+        desk.regenerate(entry.key, 0, " ")
+    desk.approve(entry.key, 0, "Ann")
+    with pytest.raises(NegGenError, match="Somebody else"):
+        desk.regenerate(entry.key, 0, "Ben")
+    assert server.calls == []
 
 
 def test_the_catalogue_generator_says_something_else(desk: Desk) -> None:

@@ -16,14 +16,22 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
     lines = commands(
         Workspace(Path("my shop")),
         {"source": "a b.csv; rm -rf /"},
-        ["catalogue (no language model)", "openai-compatible: Qwen3 VL"],
+        [
+            "catalogue (no language model)",
+            "openai-compatible: Qwen3 VL",
+            "local: Q",
+            "recorded",
+            "by hand",
+        ],
         group_runs([run]),
     )
     assert lines == [
         "neggen import 'a b.csv; rm -rf /' 'my shop'",
         "neggen generate 'my shop'",
         "neggen generate 'my shop' --model 'Qwen3 VL'",
-        "neggen train 'my shop' --model lightgcn --seed 3 --split-seed 1 --set layers=2 "
+        "neggen generate 'my shop' --local Q",
+        "neggen generate 'my shop' --answers FILE",
+        "neggen train 'my shop' --model lightgcn --split random --seed 3 --split-seed 1 --set layers=2 "
         "--name lightgcn-1-3",
         f"neggen evaluate {shlex.quote(str(run.folder))}",
     ]

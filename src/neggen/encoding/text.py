@@ -82,7 +82,8 @@ class TextEncoder:
                 for layer in self._model
                 if hasattr(layer, "get_config_dict")
             ]
-            told = [layers, self._model.max_seq_length, self._model.tokenizer.get_vocab()]
+            words = self._model.tokenizer.get_vocab()
+            told = [layers, self._model.max_seq_length, words]
             digest.update(json.dumps(told, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
             weights = tensor.bfloat16() if tensor.is_floating_point() else tensor

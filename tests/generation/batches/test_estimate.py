@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from neggen.data.dataset import Dataset
 from neggen.generation.backends.budget import Prices
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.batches.estimate import IMAGE_TOKENS, estimate, further_steps
+from neggen.generation.records import InvalidAnswer
 from neggen.generation.requests import Plan, Step
 from neggen.generation.run import generate
 from neggen.workspace import Workspace
@@ -65,3 +67,21 @@ def test_it_learns_from_the_journal_and_leaves_out_what_is_known(
     # The server reports 7 and 3 tokens.
     assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (21, 9)
     assert estimate(workspace, catalogue(2), backend).calls == {}
+
+
+def test_it_leaves_the_journal_as_it_was(
+    server: ChatServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    def refuse(record: Any) -> None:
+        raise InvalidAnswer("synonym", "It says the same.")
+
+    workspace, data = Workspace(tmp_path / "w"), catalogue(2)
+    backend: Any = OpenAICompatibleBackend(server.url, "m")
+    generate(workspace, data, backend)
+    with sqlite3.connect(workspace.journal_path) as file:
+        before = list(file.iterdump())
+    backend = OpenAICompatibleBackend(server.url, "m")
+    assert estimate(workspace, data, backend, screen=refuse).calls == {"fused": 2}
+    assert estimate(workspace, data, backend, screen=refuse, attempts=1).calls == {}
+    with sqlite3.connect(workspace.journal_path) as file:
+        assert list(file.iterdump()) == before

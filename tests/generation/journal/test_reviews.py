@@ -54,6 +54,18 @@ def test_of_two_who_saw_the_same_only_the_first_decides(tmp_path: Path) -> None:
     assert latest(read_reviews(path))[KEY].action == "approve"
 
 
+def test_another_edit_by_the_same_person_from_a_stale_page_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    edits = [
+        Review(KEY, "edit", "Ann", "d", OPEN, State("edited", {"negative": text}))
+        for text in ("blue", "green")
+    ]
+    assert add_review(path, edits[0], seen=0)
+    assert add_review(path, edits[0], seen=0), "the same again, as after an unsure commit"
+    assert not add_review(path, edits[1], seen=0)
+    assert len(read_reviews(path)) == 1
+
+
 def test_undoing_goes_back_step_by_step(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
 

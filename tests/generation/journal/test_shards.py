@@ -63,6 +63,20 @@ def test_what_a_shard_cost_is_added_once_though_a_merge_was_interrupted(path: Pa
     assert list(shard_folder(path).iterdir()) == []
 
 
+def test_what_was_paid_for_a_unit_that_stopped_is_added(path: Path) -> None:
+    async def work() -> None:
+        async with Journal(path) as journal:
+            await journal.claim(UNIT)
+            async with Journal(shard_path(path, "gone", 0), shard=True) as shard:
+                await shard.claim(UNIT)
+                await shard.release(UNIT, 0.5)
+            journal.merge_shards()
+            assert journal.spent() == 0.5
+            assert journal.holder(UNIT)[0] == "claimed", "it is still ours"
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["empty", "without a version"])
 def test_a_shard_whose_worker_died_at_once_does_no_harm(path: Path, begun: bool) -> None:
     place = shard_path(path, "gone", 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from neggen.errors import NegGenError
-from neggen.generation.backends.base import Stop
+from neggen.generation.backends.base import Ended, Stop
 from neggen.generation.backends.budget import Budget, Prices
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.requests import Completion, Usage
@@ -147,3 +147,15 @@ def test_a_try_that_nobody_waits_for_any_more_may_have_cost_all(
 def test_a_budget_without_prices_is_refused() -> None:
     with pytest.raises(NegGenError, match="prices"):
         OpenAICompatibleBackend("http://x/v1", "m", budget=Budget(1.0))
+
+
+def test_what_ends_the_run_tells_what_was_spent_before(client: Client, server: ChatServer) -> None:
+    server.reply = lambda number, body: client.cut if number == 0 else (401, {})
+    (error,) = client.ask(client.backend(prices=client.a_dollar_a_token), client.question())
+    assert isinstance(error, Ended)
+    assert "refused the key" in str(error)
+    assert error.cost is not None
+    assert error.cost > 1024
+    server.reply = lambda number, body: (401, {})
+    (error,) = client.ask(client.backend(prices=client.a_dollar_a_token), client.question())
+    assert error.cost is None

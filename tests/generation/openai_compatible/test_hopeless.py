@@ -240,3 +240,22 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(client: Client, tmp_pa
     with pytest.raises(NegGenError, match=r"cannot be reached.*certificate"):
         asyncio.run(job())
     assert connections == []
+
+
+def test_403_after_an_answer_is_about_what_is_asked(client: Client, server: ChatServer) -> None:
+    flagged = {"error": {"message": "Input was flagged."}}
+    server.reply = lambda number, body: (403, flagged) if number == 1 else server.say("Hello.")
+    answers = client.ask(client.backend(concurrency=1), *map(client.question, range(3)))
+    assert [isinstance(answer, RequestFailed) for answer in answers] == [False, True, False]
+    assert (answers[1].kind, "Input was flagged" in answers[1].reason) == ("http 403", True)
+
+
+def test_a_request_that_no_waiting_makes_smaller_fails_alone(
+    client: Client, server: ChatServer
+) -> None:
+    said = "Request too large on tokens per min: Limit 10000, Requested 12000."
+    large = (429, {"error": {"message": said}})
+    server.reply = lambda number, body: large if number == 1 else server.say("Hello.")
+    answers = client.ask(client.backend(concurrency=1), *map(client.question, range(3)))
+    assert [isinstance(answer, RequestFailed) for answer in answers] == [False, True, False]
+    assert len(server.calls) == 3
