@@ -31,8 +31,8 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
         "neggen generate 'my shop' --model 'Qwen3 VL'",
         "neggen generate 'my shop' --local Q",
         "neggen generate 'my shop' --answers FILE",
-        "neggen train 'my shop' --model lightgcn --split random --seed 3 --split-seed 1 --set layers=2 "
-        "--name lightgcn-1-3",
+        "neggen train 'my shop' --model lightgcn --split random --seed 3 --split-seed 1 "
+        "--set layers=2 --name lightgcn-1-3",
         f"neggen evaluate {shlex.quote(str(run.folder))}",
     ]
 
