@@ -7,8 +7,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from neggen.data.addresses import Gate, NotAllowed, named_hosts
+from neggen.data.retry_after import asked_wait
 
 MOST_REDIRECTIONS = 5
 FIRST_WAIT = 1.0
@@ -175,7 +174,7 @@ class Fetcher:
                 raise FetchFailed(
                     f"http {response.status}",
                     passes=response.status in _MAY_PASS,
-                    wait=_seconds(response.headers.get("Retry-After")),
+                    wait=asked_wait(response.headers),
                 )
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise FetchFailed("compressed unasked")
@@ -188,17 +187,3 @@ class Fetcher:
                 if len(content) > self._max_bytes:
                     raise too_large
             return bytes(content)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header: a number, or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after)
-    try:
-        date = parsedate_to_datetime(retry_after)
-    except (ValueError, OverflowError):
-        return None
-    now = datetime.now(UTC if date.tzinfo else None)
-    return max(0.0, (date - now).total_seconds())

@@ -118,8 +118,7 @@ class _Worker:
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         if self._encoder.fingerprint != self._job.fingerprint:
             raise NegGenError(
-                f"The encoder '{self._job.name}' has other weights, or another type of numbers, on "
-                "one node than where the command was given; install the same on nodes of the same "
-                "kind."
+                f"The encoder '{self._job.name}' has other weights on one node than where the "
+                "command was given; install the same on all."
             )
         return self._encoder.encode(texts)

@@ -78,9 +78,9 @@ class TextEncoder:
         digest = hashlib.sha256()
         if self.name != EMBEDDED:  # which comes in one version
             layers = [
-                (type(layer).__name__, layer.get_config_dict())
+                (type(layer).__name__, settings())
                 for layer in self._model
-                if hasattr(layer, "get_config_dict")
+                if callable(settings := getattr(layer, "get_config_dict", None))
             ]
             words = self._model.tokenizer.get_vocab()
             told = [layers, self._model.max_seq_length, words]

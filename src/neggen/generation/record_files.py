@@ -157,7 +157,7 @@ def read_records(path: Path) -> pl.DataFrame:
         ) from None
     check_records(frame, str(path))
     try:
-        return frame.select(SCHEMA.names()).cast(dict(SCHEMA))  # whoever edited it may have added
+        return frame.select(SCHEMA.names()).cast(SCHEMA)  # whoever edited it may have added
     except pl.exceptions.PolarsError as error:
         raise NegGenError(
             f"{path} has a column of another type than it should have ({first_line(error)}); mend "

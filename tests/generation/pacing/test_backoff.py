@@ -5,7 +5,8 @@ from email.utils import formatdate
 
 import pytest
 
-from neggen.generation.pacing.backoff import asked_wait, wait_before
+from neggen.data.retry_after import asked_wait
+from neggen.generation.pacing.backoff import wait_before
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,16 @@ def _refuse_other_encodings(path: Path) -> None:
             f"{path} is not UTF-8: byte {error.start:,} is 0x{content[error.start]:02x}; "
             f"convert the file, such as with: iconv -f LATIN1 -t UTF-8."
         ) from None
+
+
+def only_table(folder: Path, stem: str) -> Path | None:
+    """Return the one table called ``stem`` in a folder, or None.
+
+    Raises:
+        NegGenError: If there are several.
+    """
+    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise NegGenError(f"{folder} has {names}; keep one, or name it with --{stem}.")
+    return found[0] if found else None

@@ -14,7 +14,7 @@ from scipy.sparse import load_npz
 
 from neggen.data.dataset import Dataset
 from neggen.data.readers.base import ReadOptions, unused_note
-from neggen.data.readers.files import SUFFIXES, read_table
+from neggen.data.readers.files import SUFFIXES, only_table, read_table
 from neggen.data.readers.joining import joined, rated
 from neggen.errors import NegGenError
 
@@ -62,7 +62,7 @@ class MatrixReader:
         """
         matrix_path, ids_path = path / MATRIX, path / "items.txt"
         matrix = _load(matrix_path)
-        items_path = options.items or _only_table(path)
+        items_path = options.items or only_table(path, "items")
         items = None if items_path is None else _with_text_ids(items_path, options.item_column)
         users, columns = matrix.shape
         user_ids = _names(path / "users.txt", users, "rows")
@@ -90,14 +90,6 @@ class MatrixReader:
         if data.image_dir is not None:
             used += [Path(name).parts[0] for name in data.item_table["image"].drop_nulls()]
         return data.replace(notes=data.notes + unused_note(path, used))
-
-
-def _only_table(folder: Path) -> Path | None:
-    found = [path for end in SUFFIXES if (path := folder / f"items{end}").is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise NegGenError(f"{folder} has {names}; keep one, or name it with --items.")
-    return found[0] if found else None
 
 
 def _with_text_ids(path: Path, column: str) -> pl.DataFrame:

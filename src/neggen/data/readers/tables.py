@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import moved, positions
 from neggen.data.readers.base import ReadOptions, unused_note
-from neggen.data.readers.files import SUFFIXES, read_table
+from neggen.data.readers.files import SUFFIXES, only_table, read_table
 from neggen.data.readers.joining import rated
 from neggen.data.tables import FILE_NAME, PARTS, as_log
 from neggen.errors import NegGenError
@@ -58,8 +58,10 @@ class TablesReader:
         Raises:
             NegGenError: For a missing, ambiguous or damaged table; see ``Dataset.from_frames``.
         """
-        log_path = options.interactions or (path if path.is_file() else _only(path, "interactions"))
-        items_path = options.items or (_only(path, "items") if path.is_dir() else None)
+        log_path = options.interactions or (
+            path if path.is_file() else only_table(path, "interactions")
+        )
+        items_path = options.items or (only_table(path, "items") if path.is_dir() else None)
         if log_path is None and items_path is None:
             raise NegGenError(f"{path} has no interactions.*; name it with --interactions.")
         log = None if log_path is None else read_table(log_path)
@@ -97,7 +99,7 @@ class TablesReader:
         data = data.replace(notes=notes + data.notes)
         if path.is_file():
             return data
-        users_path = _only(path, "users")
+        users_path = only_table(path, "users")
         users = None if users_path is None else read_table(users_path)
         if users is not None and options.user_column in users.columns:
             data = _ordered(data, users[options.user_column].cast(pl.String))
@@ -128,15 +130,6 @@ def _refuse_names(sets: Mapping[str, Path]) -> None:
                 f"{path} is to give a test set its name, which may have letters, digits, '-', '_' "
                 f"and '.'; call it something else."
             )
-
-
-def _only(folder: Path, stem: str) -> Path | None:
-    """Return the one table called ``stem``, or None."""
-    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise NegGenError(f"{folder} has {names}; keep one, or name it with --{stem}.")
-    return found[0] if found else None
 
 
 def _with_numbers(log: pl.DataFrame, path: Path, options: ReadOptions) -> pl.DataFrame:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from neggen.data.retry_after import asked_wait
 from neggen.generation.backends.dialect import Complaint, read_complaint
 from neggen.generation.backends.wire import KEY_VARIABLE, Lost, Reply
-from neggen.generation.pacing.backoff import asked_wait
 from neggen.generation.requests import Usage
 
 AGAIN = {408, 409, 425, 429}
