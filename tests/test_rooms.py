@@ -19,7 +19,7 @@ ROOMS = [
     ("evaluation",),
     ("training",),
     ("models",),
-    ("recipe", "runs"),
+    ("recipe", "run_names", "runs"),
     ("tracking",),
     ("quality",),
     ("comparison",),

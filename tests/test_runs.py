@@ -23,15 +23,8 @@ from neggen.data.vectors import ItemGraph
 from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
-from neggen.runs import (
-    Run,
-    evaluate_run,
-    finished_runs,
-    new_items,
-    run_name,
-    train_run,
-    usual_name,
-)
+from neggen.run_names import run_name, usual_name
+from neggen.runs import Run, evaluate_run, finished_runs, new_items, train_run
 from neggen.testing import checkerboard, refuses
 from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, write_toml

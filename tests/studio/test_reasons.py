@@ -93,14 +93,17 @@ def test_the_report_says_why_there_are_no_reasons(told, page_of, runs_of, tmp_pa
 
 
 def test_the_strongest_reasons_are_few_positive_and_told_once():
-    rows = [("u", "i", "wood", 3.0, 0.4), ("u", "i", "wood", 2.0, 0.3), ("u", "i", "red", 1.0, 0.2),
-            ("u", "i", "big", 0.5, 0.06), ("u", "i", "old", 0.4, 0.05), ("u", "j", "red", -1.0, -1),
-            ("u", "k", "red", 0.9, 0.95), ("u", "k", "big", 0.049, 0.049)]  # fmt: skip
-    names = ["user_id", "item_id", "value", "contribution", "share"]
-    found = strongest_reasons(pl.DataFrame(rows, names, orient="row"))
-    assert found == {
-        ("u", "i"): (Reason("wood", 3.0), Reason("red", 1.0), Reason("big", 0.5)),
-        ("u", "k"): (Reason("red", 0.9),),
-    }
+    rows = [("i", "text", "wood", 3.0, 0.4), ("i", "image", "wood", 2.0, 0.3),
+            ("i", "image", "red", 1.0, 0.2), ("i", "text", "big", 0.5, 0.06),
+            ("i", "text", "old", 0.4, 0.05), ("j", "text", "red", -1.0, -1.0),
+            ("k", "text", "red", 0.9, 0.95), ("k", "text", "big", 0.049, 0.049)]  # fmt: skip
+    names = ["item_id", "modality", "value", "contribution", "share"]
+    explained = pl.DataFrame(rows, names, orient="row").with_columns(user_id=pl.lit("u"))
+    assert strongest_reasons(explained) == {
+        ("u", "i"): (
+            Reason("wood", "text", 3.0), Reason("red", "image", 1.0), Reason("big", "text", 0.5)
+        ),
+        ("u", "k"): (Reason("red", "text", 0.9),),
+    }  # fmt: skip
     assert REASONS == 3
     assert LEAST_SHARE == 0.05

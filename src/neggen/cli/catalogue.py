@@ -25,7 +25,10 @@ def usable(device: str | None) -> str | None:
     if device not in (None, "cpu"):
         from neggen.models.device import check_device
 
-        check_device(device)
+        try:
+            check_device(device)
+        except NegGenError as error:  # typer names the option
+            raise typer.BadParameter(str(error)) from None
     return device
 
 
