@@ -10,7 +10,7 @@ import pytest
 from neggen.comparison.fitting import Fit, Task
 from neggen.comparison.loading import split_data, varied_data
 from neggen.comparison.measuring import measure
-from neggen.comparison.study import Row
+from neggen.comparison.rows import Row
 from neggen.config import SplitConfig
 from neggen.data.selection import selected
 from neggen.data.store import load_dataset, save_dataset

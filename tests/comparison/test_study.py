@@ -42,14 +42,26 @@ def test_what_tuning_chose_holds_for_those_who_take_it_over() -> None:
         "lightgcn": {"layers": 2, "dim": 64},
         "neggen": {"contrast": 0.5, "base.regularization": 0.1},
     }
-    base = {"layers": 2, "dim": 64}
-    assert study.settings("lightgcn") == {"dim": 8}
+    base = {"metric": "ndcg@20", "layers": 2, "dim": 64}
+    assert study.settings("lightgcn") == {"metric": "ndcg@20", "dim": 8}
     assert study.settings("lightgcn", chosen) == base
     base["regularization"] = 0.1
     neggen = {"tau": 0.5, "contrast": 0.5, "backbone": "lightgcn", "base": base}
+    neggen["metric"] = "ndcg@20"
     assert study.settings("neggen", chosen) == neggen
     assert study.settings("placebo", chosen) == {**neggen, "contrast": 0}
     assert study.reference_row == "placebo"
+
+
+@pytest.mark.parametrize(("metric", "chosen"), [("recall@10", "recall@10"), ("ndcg@5", None)])
+def test_every_row_chooses_its_weights_by_what_is_compared(metric: str, chosen: str | None) -> None:
+    study = parse(f"metric = '{metric}'\n{ROWS}")
+    expected = {} if chosen is None else {"metric": chosen}
+    for name in ("lightgcn", "neggen", "placebo"):
+        assert {k: v for k, v in study.settings(name).items() if k == "metric"} == expected
+    assert "metric" not in study.settings("ease")
+    own = parse("[rows.mf]\nmodel = 'mf'\nsettings = {metric = 'map@10'}")
+    assert own.settings("mf") == {"metric": "map@10"}
 
 
 def test_a_setting_inside_a_setting_can_be_searched() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from neggen.comparison.fitting import Task
 from neggen.comparison.loading import without_test
+from neggen.comparison.rows import Row
 from neggen.comparison.space import decoded, points
-from neggen.comparison.study import Row, Study
+from neggen.comparison.study import Study
 from neggen.comparison.tuning import Tuned, import_optuna, tune
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset

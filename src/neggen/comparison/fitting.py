@@ -26,7 +26,7 @@ from neggen.comparison.loading import (
 )
 from neggen.comparison.measuring import Figures, Ranked, measure, rank
 from neggen.comparison.metering import Meter
-from neggen.comparison.study import Row
+from neggen.comparison.rows import Row
 from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.models import model_class

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from neggen.comparison.encoder import KeptEncoder
-from neggen.comparison.study import Negatives
+from neggen.comparison.rows import Negatives
 from neggen.comparison.variants import one_modality, varied
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from neggen.comparison.fitting import Fit, Task
+from neggen.comparison.rows import Row
 from neggen.comparison.space import with_settings
-from neggen.comparison.study import Row, Study
+from neggen.comparison.study import Study
 from neggen.comparison.summary import summarize
 from neggen.comparison.tuning import Tuned, tune
 from neggen.comparison.writing import write_results

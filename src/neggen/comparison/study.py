@@ -39,58 +39,20 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
+from neggen.comparison.rows import Row, Sweep
 from neggen.comparison.source import Source
 from neggen.comparison.space import Space, build, default_spaces, read_space, samples, with_settings
 from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
 from neggen.errors import NegGenError, nearest
 from neggen.models import MODELS, model_class
+from neggen.training.loop import VALIDATION_KS
 from neggen.workspace import read_toml
 
-Negatives = Literal[
-    "generated", "shuffled", "none", "other-item", "random-slots", "catalog-generator"
-]
-"""Which negatives a row learns from; see :mod:`neggen.comparison.variants`."""
 METRIC = r"^(recall|ndcg|precision|map|mrr|hit)@(5|10|20|50)$"
-
-
-class Row(Config):
-    """A model with its settings, or a variant of one: a row of the table."""
-
-    model: str
-    """A key of :data:`neggen.models.MODELS`."""
-    settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Changes to the model's default settings, which tuning starts from."""
-    search: Mapping[str, Space] | None = None
-    """Where tuning looks, by setting such as ``base.layers``; None takes the usual space of the
-    model, an empty table has nothing to tune."""
-    same_search_as: str | None = None
-    """Another row of the same model whose tuning, settings and base this one takes over, so that it
-    differs in what it says itself."""
-    base: str | None = None
-    """Another row whose model and chosen settings NegGen starts from."""
-    against: str | None = None
-    """The row that this one is tested against; None for the study's reference."""
-    negatives: Negatives = "generated"
-    """Which negatives it learns from."""
-    modality: Literal["image", "text"] | None = None
-    """The only modality it sees; None for all. Where the workspace has one, the row is left out."""
-
-
-class Sweep(Config):
-    """A row trained with one setting at several values, everything else as chosen for the row."""
-
-    row: str
-    """The row."""
-    values: tuple[Any, ...] = Field(min_length=2)
-    """The values, in order."""
-    setting: str | None = None
-    """The setting, such as ``base.layers``; None for the name of the sweep."""
-    seeds: int | None = Field(None, ge=1)
-    """How many seeds; None for as many as the study has."""
 
 
 class Study(Config):
@@ -182,14 +144,14 @@ class Study(Config):
     def settings(
         self, name: str, chosen: Mapping[str, Mapping[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """Return the settings of a row.
+        """Return the settings of a row; whoever chooses weights does so by the study's metric.
 
         Args:
             name: the row.
             chosen: what tuning chose by row that was tuned, by dotted name; None before tuning.
         """
         row, chosen = self.rows[name], chosen or {}
-        found: dict[str, Any] = {}
+        found = _chosen_by(row.model, self.metric)
         if row.same_search_as is not None:
             found = self.settings(row.same_search_as, chosen)
         if row.base is not None:
@@ -199,6 +161,7 @@ class Study(Config):
 
     def _check(self) -> None:
         for name, row in self.rows.items():
+            _try_settings(f"rows.{name}", row.model, {})  # whether there is such a model
             if row.against is not None:
                 self._known(row.against, f"rows.{name}.against")
             if "seed" in row.settings:
@@ -256,6 +219,13 @@ def slug(title: str) -> str:
     'office-warm'
     """
     return re.sub(r"[^\w.]+", "-", title.lower()).strip("-.") or "study"
+
+
+def _chosen_by(model: str, metric: str) -> dict[str, Any]:
+    """Return the setting by which a model chooses its weights by a metric, as far as it can."""
+    fields = model_class(model).config_class.model_fields
+    measured = int(metric.partition("@")[2]) in VALIDATION_KS
+    return {"metric": metric} if measured and "metric" in fields else {}
 
 
 def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:

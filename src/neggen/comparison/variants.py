@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neggen.comparison.study import Negatives
+from neggen.comparison.rows import Negatives
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.store import encode_records
