@@ -181,3 +181,18 @@ def test_mlflow_that_cannot_be_used_is_named(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://somewhere")
     with pytest.raises(NegGenError, match="MLflow at nonsense://somewhere cannot be used"):
         train(place, "mlflow")
+
+
+def test_a_tracker_that_is_open_is_closed_though_another_cannot_be(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="needs the extra: neggen[track]")
+    closed: list[bool] = []
+    monkeypatch.setattr(TensorBoard, "close", lambda self, *, finished: closed.append(finished))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://somewhere")
+    with (
+        pytest.raises(NegGenError, match="MLflow at nonsense"),
+        following(["tensorboard", "mlflow"], folder_of(place), ABOUT) as tell,
+    ):
+        tell("mf", EpochLog(0))
+    assert closed == [False]
