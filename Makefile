@@ -28,6 +28,7 @@ docs: $(TESTED)
 
 ## every benchmark but those that want a GPU or an hour; needs DATA=folder of data sets
 bench: $(TESTED)
+	@test -n "$(DATA)" || { echo "make bench needs DATA=folder of data sets"; exit 2; }
 	for benchmark in $(filter-out benchmarks/common.py benchmarks/encoder_tuning.py benchmarks/scale.py,$(wildcard benchmarks/*.py)); do \
 	    $(BIN)/python $$benchmark --data "$(DATA)" || exit 1; \
 	done

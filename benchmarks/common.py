@@ -108,26 +108,35 @@ def program(module: str, *options: object) -> Iterator[str]:
 
 
 def environment(folder: Path, requirements: Sequence[str]) -> Path:
-    """Return the Python of a virtual environment with a peer in it, made if it is not there yet.
+    """Return the Python of a virtual environment with a peer in it, made anew for other needs.
 
-    It has the torch that runs this, so that both sides have the same kernels.
+    Raises:
+        NegGenError: If it cannot be made.
     """
-    python = folder / "bin" / "python"
-    ready = folder / "ready"
-    if not ready.is_file():
+    python, ready = folder / "bin" / "python", folder / "ready"
+    wanted = "\n".join(requirements)
+    if not ready.is_file() or ready.read_text(encoding="utf-8") != wanted:
+        make = [[sys.executable, "-m", "venv", "--clear", folder]]
+        make += [[python, "-m", "pip", "install", "--quiet", *requirements]]
         with console.status(f"Installing {requirements[0]} in {folder}"):
-            torch = f"torch=={version('torch').partition('+')[0]}"
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", torch, *requirements], check=True
-            )
-        ready.touch()
+            for command in make:
+                if subprocess.run(command, check=False).returncode:
+                    raise NegGenError(
+                        f"{requirements[0]} cannot be installed in {folder} with Python "
+                        f"{sys.version_info.major}.{sys.version_info.minor}; the reason is above."
+                    )
+        ready.write_text(wanted, encoding="utf-8")
     return python
+
+
+def our_torch() -> str:
+    """Return the torch that runs this as a requirement, for peers to have the same kernels."""
+    return f"torch=={version('torch').partition('+')[0]}"
 
 
 def print_last_line(figures: Mapping[str, Any]) -> None:
     """Print figures as one line of JSON on standard output."""
-    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.write(json.dumps(figures, allow_nan=False) + "\n")
 
 
 def run_benchmark(main: Callable[..., None]) -> None:

@@ -98,13 +98,11 @@ def main(
         title=f"{len(chosen):,} distinct texts, {torch.get_num_threads()} threads, "
         f"{next(ours._model.parameters()).dtype}, median of {rounds} rounds",
     )
-    repeated = len(written) / len(distinct)
     print_last_line(
         {
             "ratio": ratios["neggen"][0],
             "ratio_cpu": ratios["neggen"][1],
             "ratio_float32": ratios["neggen, float32"][0],
-            "ratio_with_duplicates": ratios["neggen"][0] * repeated,
             "min_cosine": cosines["neggen"],
             "texts": len(chosen),
             "threads": torch.get_num_threads(),

@@ -34,7 +34,7 @@ from neggen.models.base import FitContext
 from neggen.training.loop import EpochLog
 
 PEER = Path(__file__).parent / "peers" / "implicit_bpr.py"
-REQUIREMENTS = ("implicit==0.7.3", "numpy<2.3", "scipy")
+REQUIREMENTS = ("implicit==0.7.3", "numpy==2.2.6", "scipy==1.15.3")
 REGULARIZATION = 0.01
 PATIENCE = 5
 """Looks at validation without a better one."""

@@ -67,6 +67,7 @@ def main(
             "uniform_share": shares["uniform"],
             "dns_overhead": overhead["dns(16)"],
             "mixgcf_overhead": overhead["mixgcf(16)"],
+            "overheads": overhead,
         }
     )
 

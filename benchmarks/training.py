@@ -14,6 +14,7 @@ RecBole lives in an environment of its own, which is made on the first run.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from common import (
     environment,
     find_data,
     imported,
+    our_torch,
     print_last_line,
     run_benchmark,
 )
@@ -46,8 +48,8 @@ from neggen.models.base import FitContext
 from neggen.training.loop import EpochLog
 
 PEER = Path(__file__).parent / "peers" / "recbole_lightgcn.py"
-PINNED = ("numpy==1.26.4", "scipy==1.10.1", "pandas==2.2.3", "setuptools<80")
-REQUIREMENTS = ("recbole==1.2.1", *PINNED)
+PINNED = ("numpy==1.26.4", "scipy==1.12.0", "pandas==2.2.3", "setuptools<80")
+REQUIREMENTS = ("recbole==1.2.1", our_torch(), *PINNED)
 EVERY = 2
 """Epochs from one of our validations to the next."""
 
@@ -92,6 +94,7 @@ def main(
 ) -> None:
     """Train both and compare seconds an epoch, a validation, and to the best weights."""
     torch.set_num_threads(threads)
+    python = environment(environments.expanduser() / "recbole", REQUIREMENTS)
     with imported(find_data(data, "amazon-baby"), None) as (_, dataset):
         dataset = dataset.split("given")
         settings = {"patience": patience // EVERY, "epochs": epochs, "device": device}
@@ -102,7 +105,6 @@ def main(
             [train_ours(dataset, {**settings, **way, "seed": seed}) for seed in range(seeds)]
             for way in ways
         )
-        python = environment(environments.expanduser() / "recbole", REQUIREMENTS)
         options = [patience, threads, device, peer_batch, regularization]
         theirs = [train_theirs(dataset, python, [epochs, seed, *options]) for seed in range(seeds)]
     goal = 0.99 * fmean(course.valid for course in theirs)
@@ -135,7 +137,10 @@ def main(
         ratios = [mean_of(figure, theirs) / mean_of(figure, one) for _, figure in seconds]
         named = ("epoch", "evaluation", "best_epoch", "time_to_best", "time_to_their_quality")
         return {
-            **{f"{name}_ratio": ratio for name, ratio in zip(named, ratios, strict=True)},
+            **{
+                f"{name}_ratio": ratio if math.isfinite(ratio) else None
+                for name, ratio in zip(named, ratios, strict=True)
+            },
             "test_recall_20": [mean_of(lambda course: course.test, side) for side in (one, theirs)],
         }
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neggen.cli.recommending import load_new_items
 from neggen.config import EASEConfig, LightGCNConfig, SplitConfig, SplitKind
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
@@ -24,7 +25,7 @@ from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
 from neggen.run_names import run_name, usual_name
-from neggen.runs import Run, evaluate_run, finished_runs, new_items, train_run
+from neggen.runs import Run, evaluate_run, finished_runs, train_run
 from neggen.testing import checkerboard, refuses
 from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, write_toml
@@ -209,6 +210,15 @@ def test_a_run_is_replaced_when_its_successor_is_trained(ready: Workspace) -> No
     assert not (run.folder / "per_user").exists()
     run.load_model()
 
+    with pytest.raises(KeyboardInterrupt):
+        train_run(
+            ready, "neggen", {**NEGGEN, "tau": 0.5}, SPLIT, name=run.folder.name, overwrite=True,
+            on_epoch=interrupt,
+        )  # fmt: skip
+    once_more = {**NEGGEN, "tau": 0.7}
+    train_run(ready, "neggen", once_more, SPLIT, name=run.folder.name, overwrite=True)
+    assert run.manifest["settings"]["tau"] == 0.7, "what was interrupted does not stand in the way"
+
     shop = make_shop(60, 60, seed=1)
     other = Dataset.from_frames(shop.interactions, shop.items.drop("image"))
     save_dataset(ready, other, source="elsewhere", overwrite=True)
@@ -276,10 +286,10 @@ def test_new_items_are_encoded_as_those_the_run_was_trained_on(
     run = train_run(ready, "neggen-linear", {}, SPLIT)
     assert run.manifest["encoder"] == word_encoder.fingerprint
     encode_by(Other(), ready)  # the run stays as it was trained
-    assert new_items(run, later).vectors is not None
+    assert load_new_items(run, later).vectors is not None
     encode_by(Other(), later)
     with refuses("is encoded by another text encoder than", str(run.folder), "neggen encode"):
-        new_items(run, later)
+        load_new_items(run, later)
 
 
 def test_figures_are_kept_by_part_and_user(build_workspace, tmp_path) -> None:

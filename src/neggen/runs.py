@@ -120,6 +120,17 @@ class Run:
         for folder in (self.folder / "per_user", self.model_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def begin_anew(self, identity: Mapping[str, Any]) -> None:
+        """Forget a training of something else that was interrupted, and what trackers know."""
+        note = self.checkpoint_dir / "replacing.json"
+        told = json.dumps(identity, sort_keys=True)
+        if note.is_file() and note.read_text(encoding="utf-8") == told:
+            return  # it goes on
+        for folder in (self.checkpoint_dir, self.folder / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        (self.folder / "tracking.toml").unlink(missing_ok=True)
+        write_text(note, told)
+
 
 def finished_runs(workspace: Workspace) -> list[Run]:
     """Return the finished runs of a workspace, by name."""
@@ -170,6 +181,7 @@ def train_run(
         data = with_vectors(workspace, data)
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash
+        identity["encoder"] = encoder_of(workspace)
     if first_says(run.manifest_path.is_file(), config.device):
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
@@ -179,6 +191,8 @@ def train_run(
                 f"{run.folder} holds a run with other settings or data; replace it with "
                 f"--overwrite, or give this one another name with --name."
             )
+    if overwrite and writes():
+        run.begin_anew(identity)
     if isinstance(model, NegGen):
         base_settings = model.base_config.model_dump()
         base = train_run(
@@ -201,8 +215,6 @@ def train_run(
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
     about = {"seconds": round(time.monotonic() - started, 2), "neggen": neggen.__version__}
-    if data.vectors is not None:
-        about["encoder"] = encoder_of(workspace)
     if isinstance(model, NegGen):
         about["modality_shares"] = modality_shares(model, data)
     write_toml(run.manifest_path, {**identity, **about})
@@ -215,27 +227,6 @@ def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     """Attach the workspace's records and vectors to a data set."""
     records = current_records(workspace.records_path, workspace.journal_path, data)
     return data.replace(records=records, vectors=load_vectors(workspace, data, records))
-
-
-def new_items(run: Run, workspace: Workspace) -> Dataset:
-    """Load a workspace of new items, encoded as those that a run was trained on.
-
-    Without records they have no vectors yet; a model may go by their own texts, which the encoder
-    of the run's workspace then encodes.
-
-    Raises:
-        NegGenError: If records have no vectors, or the encoder is another than in training.
-    """
-    data = load_dataset(workspace)
-    described = workspace.records_path.is_file()
-    encoded = workspace if described else run.workspace
-    trained_with = run.manifest.get("encoder") or encoder_of(run.workspace)
-    if encoder_of(encoded) != trained_with:
-        raise NegGenError(
-            f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
-            f"with; run neggen encode {encoded.path} with that one."
-        )
-    return with_vectors(workspace, data) if described else data
 
 
 def evaluate_run(

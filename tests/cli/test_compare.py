@@ -185,6 +185,16 @@ def test_tune_tells_what_to_train(cli: Cli, ready: Workspace) -> None:
     assert valid["ndcg@20"] == pytest.approx(found["value"])
 
 
+def test_tune_tells_by_what_weights_were_chosen(cli: Cli, ready: Workspace) -> None:
+    quick = ("--set", "dim=4", "--set", "epochs=2", "--trials", 1)
+    told = cli("tune", ready.path, "mf", *quick)
+    assert told.code == 0, told.err
+    assert "--set 'metric=\"ndcg@20\"'" in told.err
+    found = cli("tune", ready.path, "mf", *quick, "--metric", "recall@10", "--json").json()
+    assert found["params"] == {"metric": "recall@10"}
+    assert "metric" not in cli("tune", ready.path, "ease", "--trials", 1, "--json").json()["params"]
+
+
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [

@@ -39,6 +39,21 @@ def test_users_without_a_difference_are_left_out_of_the_signed_ranks() -> None:
     assert compare(np.array([1.0, 2.0, 3.0, 0, 0]), zeros).wilcoxon == pytest.approx(2 / 8)
 
 
+def test_many_tied_differences_by_hand() -> None:
+    gains = np.repeat([0.0, 1.0, -1.0, 2.0], [30, 40, 20, 10])
+    # 70 differ: 60 share the ranks 1 to 60, so have 30.5, and 10 have 65.5.
+    z = 40 * 30.5 + 10 * 65.5 - 70 * 71 / 4
+    z /= math.sqrt(70 * 71 * 141 / 24 - (60**3 - 60 + 10**3 - 10) / 48)
+    found = compare(gains, np.zeros(100))
+    assert found.wilcoxon == pytest.approx(math.erfc(z / math.sqrt(2)))
+
+
+def test_one_user_or_one_difference_tells_nothing_of_spread() -> None:
+    alone = compare(np.array([1.0]), np.array([0.0]))
+    assert (alone.t_test, alone.wilcoxon, alone.effect_size) == (1, 1, None)
+    assert compare(np.array([2.0, 3.0]), np.array([1.0, 2.0])).effect_size is None
+
+
 @pytest.mark.parametrize("size", [1, 4])
 def test_nothing_differs(size: int) -> None:
     same = np.zeros(size)
@@ -55,7 +70,7 @@ def test_holm_by_hand() -> None:
 
 
 def test_a_user_of_several_seeds_counts_once() -> None:
-    ours = pl.DataFrame({"user_id": ["a", "b", "a"], "ndcg@20": [1.0, 0.5, 0.0]})
+    ours = pl.DataFrame({"user_id": ["a", "b", "a", "c"], "ndcg@20": [1.0, 0.5, 0.0, 1.0]})
     theirs = pl.DataFrame({"user_id": ["b", "a", "a"], "ndcg@20": [0.0, 0.2, 0.2]})
     found = compare_over_seeds(ours, theirs, "ndcg@20")
     assert found == compare(np.array([0.5, 0.5]), np.array([0.2, 0.0]))

@@ -14,7 +14,7 @@ from neggen.evaluation.slices import cold_items, found_in, inactive_users, tail_
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 6))
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 9))
 def test_targets_in_a_slice_by_definition(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     users, items = 7, 9

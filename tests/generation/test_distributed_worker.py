@@ -196,7 +196,8 @@ def test_a_stream_tells_of_pauses_and_loses_nothing() -> None:
     with pytest.raises(TimeoutError, match="of the stream itself"):
         asyncio.run(read())
     assert [value for value in told if value is not None] == [1, 2]
-    assert told[:4] == [1, None, None, None]
+    assert told.count(None) >= 3
+    assert told[-1] == 2
 
 
 def test_what_a_part_has_done_and_cost_is_seen_until_its_outcome_tells(

@@ -26,7 +26,7 @@ from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
-from neggen.runs import train_run
+from neggen.runs import evaluate_run, train_run
 from neggen.workspace import Workspace
 
 ENVIRONMENT = {
@@ -113,7 +113,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A small shop with a run of a factor model and one of a model without factors."""
     place = shop(tmp_path_factory.mktemp("served") / "w")
     train_run(place, "ease", {}, SplitConfig.build({}), name="ease")
-    train_run(place, "mf", {"epochs": 2, "dim": 8}, SplitConfig.build({}), name="mf")
+    evaluate_run(train_run(place, "mf", {"epochs": 2, "dim": 8}, SplitConfig.build({}), name="mf"))
     return place
 
 

@@ -152,6 +152,7 @@ def test_items_and_the_model(server: Server, model: MF, workspace: Workspace) ->
     assert (about["model"], about["users"], about["items"]) == ("mf", 60, 60)
     assert about["index"] == {"kind": "exact", "recall": 1.0}
     assert about["settings"]["dim"] == 8
+    assert about["metrics"]["test"]["recall@20"] > 0
     assert about["metrics"] == Run.open(workspace.runs_dir / "mf").metrics
     assert server.get("/healthz").json() == {"status": "ok"}
     assert server.get("/readyz").json() == {"status": "ready"}

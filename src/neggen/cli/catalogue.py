@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neggen.cli.output import console, counting, print_json, print_table, say
+from neggen.cli.output import console, counting, print_json, print_table, say, suggest
 from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def import_source(
     else:
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
         if len(data.users):  # of new items alone, only a language model can say anything
-            say(f"Next: neggen generate {workspace}")
+            suggest("import", f"generate {shlex.quote(str(workspace))}")
 
 
 def _show_dry_run(reader: str, data: Dataset, as_json: bool) -> None:
@@ -244,7 +245,7 @@ def encode(
     else:
         print_table([text_encoder.name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
         if len(data.users):
-            say(f"Next: neggen train {workspace}")
+            suggest("encode", f"train {shlex.quote(str(workspace))}")
 
 
 def counts(data: Dataset) -> dict[str, int]:

@@ -198,8 +198,10 @@ def tune(
             device=device,
             on_trial=lambda done, total: tell(f"Tuning {model}", done, total),
         )
+    # Weights were chosen by this figure, which is not every model's default.
+    chosen_by = {"metric": metric} if "metric" in study.settings(model) else {}
     if as_json:
-        print_json(asdict(found))
+        print_json({**asdict(found), "params": {**chosen_by, **found.params}})
         return
     title = f"{model}: valid {metric} {found.value:.4f} after {found.trials} trials"
     rows = [
@@ -211,7 +213,8 @@ def tune(
         for key in study.space(model)
     ]
     print_table(["setting", "best", "importance"], rows, title=title)
-    changes = [*given, *(f"{key}={json.dumps(value)}" for key, value in found.params.items())]
+    told = {**{key: value for key, value in chosen_by.items() if key not in kept}, **found.params}
+    changes = [*given, *(f"{key}={json.dumps(value)}" for key, value in told.items())]
     following = f"neggen train {workspace} --model {model}"
     following += f" --split {split.value}" if split else ""
     following += "".join(f" --set {shlex.quote(change)}" for change in changes)

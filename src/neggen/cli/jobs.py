@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neggen.cli.output import counted, counting, generating, print_json, print_table, say
+from neggen.cli.output import counted, counting, generating, print_json, print_table, say, suggest
 from neggen.cli.writers import WAYS, Writer
 from neggen.errors import NegGenError
 
@@ -203,7 +204,7 @@ class Job:
         elif waiting:
             say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
         else:
-            say(f"Next: neggen encode {self.place.path}")
+            suggest("generate", f"encode {shlex.quote(str(self.place.path))}")
 
 
 def synonym_screen() -> Screen:

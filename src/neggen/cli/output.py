@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -47,6 +48,13 @@ WIDE = 100
 def say(text: str) -> None:
     """Print a remark, in which square brackets are just brackets."""
     console.print(escape(_lines(text)), soft_wrap=True)
+
+
+def suggest(command: str, following: str) -> None:
+    """Say what comes next, unless ``command`` runs as a part of another one."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name == command:
+        say(f"Next: neggen {following}")
 
 
 def fail(text: str) -> None:

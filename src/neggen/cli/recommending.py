@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
     from neggen.models.base import Recommender
     from neggen.runs import Run
+    from neggen.workspace import Workspace
 
 CandidatesOption = Annotated[
     Path | None, typer.Option(help="A file of item ids; only these are ranked.")
@@ -177,7 +178,6 @@ def _new_items(
 ) -> tuple[Dataset, pl.DataFrame]:
     from neggen.comparison.encoder import KeptEncoder
     from neggen.models.described_items import Described
-    from neggen.runs import new_items
     from neggen.workspace import Workspace
 
     if not isinstance(model, Described):
@@ -185,7 +185,7 @@ def _new_items(
             f"A {model.name} model cannot rank items that came after training; train neggen or "
             f"neggen-linear."
         )
-    data = new_items(run, Workspace.open(folder))
+    data = load_new_items(run, Workspace.open(folder))
     found = model.recommend_new_items(
         data,
         people,
@@ -193,9 +193,34 @@ def _new_items(
         candidates=candidates,
         exclude=exclude,
         diversity=diversity,
-        encoder=KeptEncoder(run.workspace, model.config.device),
+        encoder=(KeptEncoder(run.workspace, model.config.device) if data.vectors is None else None),
     )
     return data, found
+
+
+def load_new_items(run: Run, workspace: Workspace) -> Dataset:
+    """Load a workspace of new items, encoded as those that a run was trained on.
+
+    Without records they have no vectors yet; a model may go by their own texts, which the encoder
+    of the run's workspace then encodes.
+
+    Raises:
+        NegGenError: If records have no vectors, or the encoder is another than in training.
+    """
+    from neggen.data.store import load_dataset
+    from neggen.encoding.store import encoder_of
+    from neggen.runs import with_vectors
+
+    data = load_dataset(workspace)
+    described = workspace.records_path.is_file()
+    encoded = workspace if described else run.workspace
+    trained_with = run.manifest.get("encoder") or encoder_of(run.workspace)
+    if encoder_of(encoded) != trained_with:
+        raise NegGenError(
+            f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
+            f"with; run neggen encode {encoded.path} with that one."
+        )
+    return with_vectors(workspace, data) if described else data
 
 
 def _explained(

@@ -46,7 +46,15 @@ from pydantic import Field
 from neggen.comparison.rows import Row, Sweep
 from neggen.comparison.source import Source
 from neggen.comparison.space import Space, build, default_spaces, read_space, samples, with_settings
-from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
+from neggen.config import (
+    DRAWN_SPLITS,
+    Config,
+    NegGenConfig,
+    SplitConfig,
+    SplitKind,
+    TrainConfig,
+    merged,
+)
 from neggen.errors import NegGenError, nearest
 from neggen.models import MODELS, model_class
 from neggen.training.loop import VALIDATION_KS
@@ -152,6 +160,9 @@ class Study(Config):
         """
         row, chosen = self.rows[name], chosen or {}
         found = _chosen_by(row.model, self.metric)
+        if row.model == "neggen" and row.base is None:
+            backbone = row.settings.get("backbone", NegGenConfig().backbone)
+            found["base"] = _chosen_by(str(backbone), self.metric)
         if row.same_search_as is not None:
             found = self.settings(row.same_search_as, chosen)
         if row.base is not None:
@@ -223,9 +234,9 @@ def slug(title: str) -> str:
 
 def _chosen_by(model: str, metric: str) -> dict[str, Any]:
     """Return the setting by which a model chooses its weights by a metric, as far as it can."""
-    fields = model_class(model).config_class.model_fields
+    trained = issubclass(model_class(model).config_class, TrainConfig)
     measured = int(metric.partition("@")[2]) in VALIDATION_KS
-    return {"metric": metric} if measured and "metric" in fields else {}
+    return {"metric": metric} if trained and measured else {}
 
 
 def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:

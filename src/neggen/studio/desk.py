@@ -37,7 +37,7 @@ from neggen.studio.regenerate import MakeBackend, another_record
 from neggen.workspace import Workspace, atomic_path
 
 ELSEWHERE = "Somebody else has decided about this meanwhile; look at it again."
-"""Who wrote a record that no generator did."""
+"""What is said to whoever decides on what they have not seen."""
 DRAWS = 4
 """How often another answer is asked for until one is not the same again."""
 LONGEST_NAME = 80

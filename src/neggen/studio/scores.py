@@ -158,7 +158,8 @@ def _chance(part: str, best: RunGroup, second: RunGroup) -> str:
     if len(best.runs) > 1 or len(second.runs) > 1:
         return ""
     runs = second.runs[0], best.runs[0]
-    if part not in measured_parts(*runs):
+    alike = runs[0].manifest["split"] == runs[1].manifest["split"]
+    if not alike or part not in measured_parts(*runs):
         return ""
     found = compare_users(*runs, part, FIRST)
     if found.margin is None:

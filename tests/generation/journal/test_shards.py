@@ -98,12 +98,12 @@ def test_whoever_opens_the_journal_waits_for_the_workers_of_a_dead_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = shard_path(path, "gone", 0)
-    written = threading.Event()
+    written, answered = threading.Event(), threading.Event()
 
     async def orphan() -> None:
         async with Journal(place, shard=True) as shard:
             written.set()
-            await asyncio.sleep(0.5)  # its last request is in flight
+            await asyncio.to_thread(answered.wait)  # its last request is in flight
             await shard.acknowledge("late", UNIT, REQUEST, answer())
 
     async def work() -> None:
@@ -117,6 +117,7 @@ def test_whoever_opens_the_journal_waits_for_the_workers_of_a_dead_run(
     with pytest.raises(NegGenError, match=r"earlier run still writes .*gone-0\.sqlite; wait until"):
         Journal(path)
     monkeypatch.undo()
+    threading.Timer(0.3, answered.set).start()
     asyncio.run(work())
     thread.join()
 

@@ -259,3 +259,11 @@ def test_a_request_that_no_waiting_makes_smaller_fails_alone(
     answers = client.ask(client.backend(concurrency=1), *map(client.question, range(3)))
     assert [isinstance(answer, RequestFailed) for answer in answers] == [False, True, False]
     assert len(server.calls) == 3
+
+
+def test_a_key_that_is_no_good_any_more_ends_all(client: Client, server: ChatServer) -> None:
+    server.reply = lambda number, body: server.say("Hello.") if number == 0 else (403, {})
+    answers = client.ask(client.backend(concurrency=1), *map(client.question, range(REFUSALS + 5)))
+    assert "refused the key" in str(answers[-1])
+    assert sum(isinstance(answer, RequestFailed) for answer in answers) == REFUSALS - 1
+    assert len(server.calls) == 1 + REFUSALS

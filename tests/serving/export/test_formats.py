@@ -175,6 +175,8 @@ def test_refusals(trained, tmp_path: Path) -> None:
     with refuses("exists already", "--overwrite"):
         export_run(run, tmp_path, ["onnx", "parquet"])
     assert [path.name for path in tmp_path.iterdir()] == ["parquet"]
+    (tmp_path / "parquet" / "stale").touch()
     export_run(run, tmp_path, ["parquet"], overwrite=True)
+    assert not (tmp_path / "parquet" / "stale").exists()
     with refuses("not fitted"):
         write_onnx(neggen.MF(), tmp_path)

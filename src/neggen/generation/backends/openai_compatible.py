@@ -13,7 +13,7 @@ from neggen.generation.backends.base import Ended, RequestFailed, Stop
 from neggen.generation.backends.budget import Budget, Prices, TokenBound
 from neggen.generation.backends.chat import chat_messages
 from neggen.generation.backends.dialect import Complaint, Dialect
-from neggen.generation.backends.replies import FirstReplies, Outcome, hopeless, read_reply
+from neggen.generation.backends.replies import REFUSALS, FirstReplies, Outcome, hopeless, read_reply
 from neggen.generation.backends.wire import KEY_VARIABLE, Reply, Wire
 from neggen.generation.pacing.backoff import wait_before
 from neggen.generation.pacing.breaker import Breaker
@@ -108,6 +108,7 @@ class OpenAICompatibleBackend:
             tokens_per_minute=tokens_per_minute,
         )
         self._reached = False
+        self._forbidden = 0  # so many replies in a row
         self._first = FirstReplies(self._wire.address)
 
     async def complete(self, request: Request) -> Completion:
@@ -190,7 +191,11 @@ class OpenAICompatibleBackend:
                 turn.tokens = 0
             if outcome.text is not None or outcome.usage is not None:
                 self._first.answered()
-            error = hopeless(reply, outcome, self._wire.address, self.model, self._reached)
+            self._forbidden = self._forbidden + 1 if outcome.kind == "http 403" else 0
+            known_key = self._first.any_answer and self._forbidden < REFUSALS
+            error = hopeless(
+                reply, outcome, self._wire.address, self.model, self._reached, known_key
+            )
             if error is not None:
                 raise NegGenError(error)
             self._reached = self._reached or isinstance(reply, Reply)

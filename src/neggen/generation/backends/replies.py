@@ -113,7 +113,12 @@ def read_reply(reply: Reply | Lost, redact: Callable[[str], str]) -> Outcome:
 
 
 def hopeless(
-    reply: Reply | Lost, outcome: Outcome, server: str, model: str, reached: bool
+    reply: Reply | Lost,
+    outcome: Outcome,
+    server: str,
+    model: str,
+    reached: bool,
+    known_key: bool,
 ) -> str | None:
     """Return why no request can succeed after this reply, or None if others may.
 
@@ -122,7 +127,8 @@ def hopeless(
         outcome: what :func:`read_reply` makes of it.
         server: how to name the server.
         model: the model asked for.
-        reached: whether the server ever answered.
+        reached: whether the server ever replied.
+        known_key: whether a model answered with this key, and not everything is refused since.
     """
     if isinstance(reply, Lost):
         if reached or reply.kind != "unreachable":
@@ -132,8 +138,8 @@ def hopeless(
             "it runs. Answers so far are kept: run the same command again."
         )
     status = f"HTTP {reply.status}"
-    # Once it has answered, 403 is about what is asked: moderation, or a firewall.
-    if reply.status == 401 or (reply.status == 403 and not reached):
+    # With a good key, 403 is about what is asked: moderation, or a firewall.
+    if reply.status == 401 or (reply.status == 403 and not known_key):
         return (
             f"The server {server} refused the key ({status}); set the environment variable "
             f"{KEY_VARIABLE} to a valid one."
@@ -167,16 +173,16 @@ class FirstReplies:
     def __init__(self, server: str) -> None:
         """Begin with none; ``server`` is how to name the server."""
         self._server = server
-        self._answered = False
+        self.any_answer = False
         self._kinds: Counter[str] = Counter()
 
     def answered(self) -> None:
         """A model answered, so the address and the settings are good."""
-        self._answered = True
+        self.any_answer = True
 
     def hopeless(self, outcome: Outcome) -> str | None:
         """Count a failure and return why no request can succeed, or None if others may."""
-        if self._answered or outcome.telling == 0:
+        if self.any_answer or outcome.telling == 0:
             return None
         self._kinds[outcome.kind] += 1
         if len(self._kinds) > 1 or self._kinds[outcome.kind] < outcome.telling:
