@@ -144,7 +144,7 @@ class Endpoint:
         finally:
             await wire.close()
         if outcome.text is None:
-            why = hopeless(reply, outcome, wire.address, model, reached=False)
+            why = hopeless(reply, outcome, wire.address, model, reached=False, known_key=False)
             raise NegGenError(why or outcome.reason)
         if isinstance(reply, Reply):
             self._headers = {name.lower(): value for name, value in reply.headers.items()}
