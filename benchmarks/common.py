@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 import typer
@@ -132,6 +132,45 @@ def environment(folder: Path, requirements: Sequence[str]) -> Path:
 def our_torch() -> str:
     """Return the torch that runs this as a requirement, for peers to have the same kernels."""
     return f"torch=={version('torch').partition('+')[0]}"
+
+
+class Used(NamedTuple):
+    """What a process took: wall and CPU seconds, and memory in MiB at its peak."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def run_measured(command: Sequence[str | Path]) -> tuple[dict[str, Any], Used]:
+    """Run a command that prints one JSON object; return that and what it took.
+
+    The peak of a process begins at that of whoever starts it, so a small one stands between.
+
+    Raises:
+        NegGenError: If it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        told, used = Path(folder) / "told.json", Path(folder) / "used.json"
+        watched = [sys.executable, "-c", WATCHER, str(used), *map(str, command)]
+        with told.open("wb") as output:
+            code = subprocess.run(watched, stdout=output, check=False).returncode
+        if code:
+            raise NegGenError(f"{' '.join(map(str, command))} ended with {code}; see above.")
+        return json.loads(told.read_text() or "{}"), Used(**json.loads(used.read_text()))
+
+
+WATCHER = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.call(sys.argv[2:])
+seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+with open(sys.argv[1], "w") as file:
+    told = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_mib": peak}
+    json.dump(told, file)
+sys.exit(code)
+"""
 
 
 def print_last_line(figures: Mapping[str, Any]) -> None:

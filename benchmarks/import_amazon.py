@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common import NoDataOption, print_last_line, run_benchmark
+from common import NoDataOption, Used, print_last_line, run_benchmark, run_measured
 from neggen import NegGenError
 from neggen.cli.output import print_table, say
 
@@ -32,14 +28,6 @@ USERS = 2000
 LINE_BYTES = 2000
 BATCH = 2000
 """Lines packed at once."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """What one import took: wall seconds, and memory in MiB at its peak."""
-
-    seconds: float
-    peak_mib: float
 
 
 def main(
@@ -102,22 +90,14 @@ def write_metadata(path: Path, count: int) -> None:
             file.write("".join(batch).encode())
 
 
-def measured(source: Path, workspace: Path) -> Import:
+def measured(source: Path, workspace: Path) -> Used:
     """Import ``source`` in a process of its own; all of its items must have their text."""
-    command = [sys.executable, "-m", "neggen.cli", "import", str(source), str(workspace), "--json"]
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        output.seek(0)
-        told = json.loads(output.read() or "{}")
+    command = [sys.executable, "-m", "neggen.cli", "import", source, workspace, "--json"]
+    told, used = run_measured(command)
     texts = not any("no row" in note for note in told.get("notes", []))
-    if process.returncode or told.get("items") != NEEDED or not texts:
-        raise NegGenError(f"The import ended with {process.returncode} and told {told}.")
-    kibibytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
-    return Import(seconds, kibibytes / 1024)
+    if told.get("items") != NEEDED or not texts:
+        raise NegGenError(f"The import told {told}.")
+    return used
 
 
 if __name__ == "__main__":

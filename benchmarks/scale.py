@@ -15,10 +15,8 @@ last line tells the highest memory and the exponent of the growth of time: 1 is 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +33,7 @@ import torch
 import typer
 from pyarrow import parquet
 
-from common import NoDataOption, print_last_line, run_benchmark
+from common import NoDataOption, print_last_line, run_benchmark, run_measured
 from neggen import NegGenError, Workspace
 from neggen.cli.output import print_table, say
 from neggen.config import LightGCNConfig, MFConfig, SplitConfig
@@ -156,22 +154,12 @@ def in_process(name: str, folder: Path, steps: int) -> Stage:
         shutil.rmtree(folder / "workspace", ignore_errors=True)
         paths = [str(folder / "source"), str(folder / "workspace")]
         command = [sys.executable, "-m", "neggen.cli", "import", *paths, "--json"]
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        output.seek(0)
-        told = json.loads(output.read() or "{}")
-    if process.returncode:
-        raise NegGenError(f"The stage {name} ended with {process.returncode}; see above.")
-    kibibytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
+    told, used = run_measured(command)
     return Stage(
         name,
-        told.get("seconds", seconds),
-        told.get("cpu_seconds", usage.ru_utime + usage.ru_stime),
-        kibibytes * 1024 / 1e9,
+        told.get("seconds", used.seconds),
+        told.get("cpu_seconds", used.cpu_seconds),
+        used.peak_mib * 2**20 / 1e9,
     )
 
 
