@@ -32,9 +32,10 @@ from neggen.data.dataset import Dataset
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.neggen import NegGen
+from neggen.training.loop import RULES
 from neggen.workspace import Workspace, atomic_path, write_text
 
-FORM = 3
+FORM = 2
 """Of what is kept; another number fits anew."""
 FIGURES = {"identity", "metrics", "slices", "diversity", "cost", "evaluation_seconds"}
 """What is kept of a fit, beside the figures of every user."""
@@ -204,6 +205,7 @@ class Task:
             "split": self._split.model_dump(),
             "content_hash": self.data.content_hash,
             "neggen": neggen.__version__,
+            "rules": RULES,
         }
         _, vectors_hash = self._known(cls, config)
         return identity if vectors_hash is None else {**identity, "vectors_hash": vectors_hash}
