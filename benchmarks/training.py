@@ -3,8 +3,8 @@
 Two layers, 64 dimensions, batches of 2,048, learning rate 0.001, and the same regularization
 ½λ‖e‖², on the split that came with the data. Ours is also trained with batches of ``--batch`` and a
 learning rate of ``--rate``. All are validated after every second epoch, and end after
-``--patience`` epochs without a better Recall@20. What was learned is then measured by the same code.
-*Time to their quality* is how long it takes until a validation reaches 99% of RecBole's best.
+``--patience`` epochs without a better Recall@20. What they learned is then measured by the same
+code. *Time to their quality* is how long it takes until a validation reaches 99% of RecBole's best.
 Figures are means over ``--seeds``, those of quality with their standard deviation.
 
 RecBole lives in an environment of its own, which is made on the first run.
