@@ -120,7 +120,7 @@ def main(
                 start(command)
         alone = read(folder, "0")[0]
         together = read(folder, str(processes))
-    rows, worst = [], 0.0
+    rows, worst, ratios = [], 0.0, {}
     for model, one in alone.items():
         several = [each[model] for each in together]
         difference = np.abs(steps_of([one]) - steps_of(several))
@@ -128,11 +128,14 @@ def main(
         count = len(difference)
         before, after = count / one["training"], count / several[0]["training"]
         work_ratio = one["work"] / max(each["work"] for each in several)
+        ratios[model] = {"steps": after / before, "work": work_ratio}
         told = [f"{count}", f"{difference.max():.1e}", f"{before:.1f}", f"{after:.1f}"]
         rows.append([model, *told, f"{after / before:.2f}", f"{work_ratio:.2f}"])
     columns = ["model", "steps", "difference", "a second, one", f"a second, {processes}"]
     print_table([*columns, "ratio", "work"], rows, title=f"1 and {processes} processes")
-    print_last_line({"max_loss_difference": worst, "processes": processes})
+    print_last_line(
+        {"max_loss_difference": worst, "processes": processes, "ratios": ratios},
+    )
 
 
 def start(command: list[str]) -> None:

@@ -5,6 +5,7 @@ Two layers, 64 dimensions, batches of 2,048, learning rate 0.001, and the same r
 learning rate of ``--rate``. All are validated after every second epoch, and end after
 ``--patience`` epochs without a better Recall@20. What they learned is then measured by the same
 code. *Time to their quality* is how long it takes until a validation reaches 99% of RecBole's best.
+Times are numbers of epochs and validations times the median of each.
 Figures are means over ``--seeds``, those of quality with their standard deviation.
 
 RecBole lives in an environment of its own, which is made on the first run.
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Annotated, Any, NamedTuple
@@ -40,7 +41,7 @@ from common import (
     run_benchmark,
 )
 from neggen import Dataset, LightGCN
-from neggen.cli.output import print_table, say
+from neggen.cli.output import console, print_table, say
 from neggen.comparison.wording import mean_and_std
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.models.base import FitContext
@@ -60,13 +61,33 @@ class Course(NamedTuple):
     """Seconds of every epoch."""
     evaluate: list[float]
     """Seconds of every validation."""
-    validations: list[tuple[float, float]]
-    """Seconds until each, and its Recall@20."""
-    to_best: float
-    """Seconds until the weights that validated best were known as such."""
-    best_epoch: int
-    valid: float
+    validations: list[tuple[int, float]]
+    """The epoch of each, and its Recall@20."""
     test: float
+    """Recall@20 of the best weights on the test part."""
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the best validation."""
+        return max(self.validations, key=lambda each: each[1])[0]
+
+    @property
+    def valid(self) -> float:
+        """The best validation's Recall@20."""
+        return max(recall for _, recall in self.validations)
+
+    def seconds_until(self, epoch: int) -> float:
+        """Return how long so many epochs take, with the validations among them.
+
+        By medians, since every epoch is the same work, and other programs may hold one up.
+        """
+        return epoch * median(self.train) + epoch // EVERY * median(self.evaluate)
+
+    def seconds_to(self, recall: float) -> float:
+        """Return the seconds until a validation is that good, or infinity."""
+        good = (epoch for epoch, found in self.validations if found >= recall)
+        epoch = next(good, None)
+        return float("inf") if epoch is None else self.seconds_until(epoch)
 
 
 Figure = Callable[[Course], float]
@@ -111,8 +132,8 @@ def main(
         ("seconds an epoch", lambda course: median(course.train)),
         ("seconds a validation", lambda course: median(course.evaluate)),
         ("best epoch", lambda course: course.best_epoch),
-        ("seconds to the best weights", lambda course: course.to_best),
-        ("seconds to their quality", lambda course: seconds_to(goal, course)),
+        ("seconds to the best weights", lambda course: course.seconds_until(course.best_epoch)),
+        ("seconds to their quality", lambda course: course.seconds_to(goal)),
     ]
     qualities: list[tuple[str, Figure]] = [
         ("validation Recall@20", lambda course: course.valid),
@@ -159,60 +180,49 @@ def mean_of(figure: Figure, side: list[Course]) -> float:
     return fmean(map(figure, side))
 
 
-def seconds_to(recall: float, side: Course) -> float:
-    """Return the seconds until a validation is that good, or infinity."""
-    return next((s for s, found in side.validations if found >= recall), float("inf"))
-
-
 def train_ours(data: Dataset, settings: dict[str, Any]) -> Course:
     """Train ours."""
-    stamps = [(time.perf_counter(), EpochLog(0))]
+    stamps: list[tuple[float, EpochLog]] = []
     model = LightGCN(layers=2, evaluate_every=EVERY, **settings)
-    began = time.perf_counter()
     model.fit(data, FitContext(on_epoch=lambda _, log: stamps.append((time.perf_counter(), log))))
-    pairs = list(pairwise(stamps))[1:]  # without the start
-    best = max((log for _, log in stamps if log.valid), key=lambda log: log.best * log.epoch)
-    to_best = next(now for now, log in stamps if log is best) - began
-    say(f"ours: best after epoch {best.epoch}, {to_best:.1f} s")
-    return Course(
+    pairs = list(pairwise(stamps))  # of epochs, after the start
+    course = Course(
         train=[log.seconds for _, (_, log) in pairs],
         evaluate=[now - before - log.seconds for (before, _), (now, log) in pairs if log.valid],
-        validations=[(now - began, log.valid["recall@20"]) for now, log in stamps if log.valid],
-        to_best=to_best,
-        best_epoch=best.epoch,
-        valid=(best.valid or {})["recall@20"],
+        validations=[(log.epoch, log.valid["recall@20"]) for _, log in stamps[1:] if log.valid],
         test=recall(data, model.user_embeddings, model.item_embeddings),
     )
+    say(f"ours: best after epoch {course.best_epoch}")
+    return course
 
 
 def train_theirs(data: Dataset, python: Path, options: list[Any]) -> Course:
     """Train RecBole's in its environment; one line of JSON an epoch."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, console.status("RecBole") as status:
         folder = Path(temporary)
         write_atomic(data, folder / "data")
         command = [str(python), str(PEER), temporary, "data", *map(str, options)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
         assert process.stdout is not None  # it is a pipe
-        logs = [json.loads(line) for line in process.stdout]
+        logs = []
+        for line in process.stdout:
+            logs.append(json.loads(line))
+            status.update(f"RecBole: epoch {logs[-1]['epoch']}")
         if process.wait() != 0 or not any("recall" in log for log in logs):
             sys.exit("RecBole's training failed; its error is above.")
         users, items = (
             vectors_of(folder / f"{name}.npz", ids)
             for name, ids in (("user_id", data.user_ids), ("item_id", data.item_ids))
         )
-    spent = accumulate(log["train"] + log.get("evaluate", 0.0) for log in logs)
-    validated = [(now, log) for now, log in zip(spent, logs, strict=True) if "recall" in log]
-    to_best, best = max(validated, key=lambda each: each[1]["recall"])
-    say(f"RecBole: best after epoch {best['epoch']}, {to_best:.1f} s")
-    return Course(
+    validated = [log for log in logs if "recall" in log]
+    course = Course(
         train=[log["train"] for log in logs],
-        evaluate=[log["evaluate"] for _, log in validated],
-        validations=[(now, log["recall"]) for now, log in validated],
-        to_best=to_best,
-        best_epoch=best["epoch"],
-        valid=best["recall"],
+        evaluate=[log["evaluate"] for log in validated],
+        validations=[(log["epoch"], log["recall"]) for log in validated],
         test=recall(data, users, items),
     )
+    say(f"RecBole: best after epoch {course.best_epoch}")
+    return course
 
 
 def write_atomic(data: Dataset, folder: Path) -> None:
