@@ -2,11 +2,12 @@
 
 The public names load what they need when first used, so ``import neggen`` costs next to nothing::
 
-    from neggen import Dataset, NegGen
+    from neggen import Dataset, NegGen, evaluate
 
-    data = Dataset.from_frames(interactions, items, image_dir="images")
+    data = Dataset.from_frames(interactions, items, image_dir="images").split("random")
     model = NegGen().fit(data)
     model.recommend(["u1", "u2"], k=20)
+    evaluate(model, data).metrics
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
+    from neggen.data.readers import read_source
     from neggen.data.shop import make_shop
+    from neggen.data.store import load_dataset
     from neggen.errors import NegGenError
     from neggen.models.bm3 import BM3
     from neggen.models.content_ease import ContentEASE
     from neggen.models.content_knn import ContentKNN
     from neggen.models.content_lightgcn import ContentLightGCN
     from neggen.models.ease import EASE
+    from neggen.models.evaluation import evaluate
+    from neggen.models.explain import explain
     from neggen.models.freedom import FREEDOM
     from neggen.models.frozen_graph import FrozenGraph
     from neggen.models.grcn import GRCN
@@ -67,8 +72,12 @@ _HOMES = {
     "SLMRec": "neggen.models.slmrec",
     "VBPR": "neggen.models.vbpr",
     "Workspace": "neggen.workspace",
+    "evaluate": "neggen.models.evaluation",
+    "explain": "neggen.models.explain",
     "load": "neggen.models.loading",
+    "load_dataset": "neggen.data.store",
     "make_shop": "neggen.data.shop",
+    "read_source": "neggen.data.readers",
 }
 
 __all__ = [
@@ -95,8 +104,12 @@ __all__ = [
     "Popularity",
     "SLMRec",
     "Workspace",
+    "evaluate",
+    "explain",
     "load",
+    "load_dataset",
     "make_shop",
+    "read_source",
 ]
 
 
@@ -104,3 +117,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'neggen' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

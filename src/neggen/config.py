@@ -7,8 +7,7 @@ the nearest known one.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     ValidationError,
+    model_validator,
 )
 
 from neggen.errors import NegGenError, nearest
@@ -41,15 +41,15 @@ class Config(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            key = ".".join((*within, *(str(part) for part in first["loc"])))
             if first["type"] == "extra_forbidden":
                 hint = nearest(str(first["loc"][-1]), cls.model_fields) or (
                     f" Known keys: {', '.join(cls.model_fields)}."
                 )
-                key = ".".join((*within, key))
                 raise NegGenError(f"'{key}' is not a setting of {cls.__name__}.{hint}") from None
+            named = key if within else f"{cls.__name__}.{key}"
             raise NegGenError(
-                f"{cls.__name__}.{key} = {first['input']!r} is not allowed: {first['msg']}."
+                f"{named} = {first['input']!r} is not allowed: {first['msg']}."
             ) from None
 
     def updated(self, **changes: Any) -> Self:
@@ -66,6 +66,8 @@ _INCIDENTAL: Any = {
 SplitKind = Literal["random", "leave-last", "time", "cold-items", "popularity-shifted", "given"]
 DRAWN_SPLITS: tuple[SplitKind, ...] = ("random", "cold-items", "popularity-shifted")
 """The kinds of split that another seed draws anew."""
+SHARED_SPLITS: tuple[SplitKind, ...] = ("time", "cold-items", "popularity-shifted")
+"""The kinds of split whose shares can be set."""
 
 
 class SplitConfig(Config):
@@ -79,17 +81,24 @@ class SplitConfig(Config):
     source."""
     seed: int = Field(0, ge=0)
     valid_share: float = Field(0.1, gt=0, lt=0.5)
-    """Share held out for validation (``time``, ``cold-items``, ``popularity-shifted``; ``random``
-    holds out 10%)."""
+    """Share held out for validation; for ``time``, ``cold-items`` and ``popularity-shifted``."""
     test_share: float = Field(0.1, gt=0, lt=0.5)
-    """Share held out for the test."""
+    """Share held out for the test; likewise."""
+
+    @model_validator(mode="after")
+    def _shares_decide(self) -> Self:
+        if self._other_shares and self.kind not in SHARED_SPLITS:
+            raise NegGenError(
+                f"The split '{self.kind}' has a rule of its own for how much is held out; leave "
+                f"the shares out, or take one of {', '.join(SHARED_SPLITS)}."
+            )
+        return self
 
     @property
     def name(self) -> str:
         """File name of this split inside a workspace, such as ``random-0``."""
         shares = ""
-        by_share = self.kind in ("time", "cold-items", "popularity-shifted")
-        if by_share and self.shares != SplitConfig().shares:
+        if self._other_shares:
             shares = "-" + "-".join(f"{share:g}" for share in self.shares)
         seed = f"-{self.seed}" if self.kind in DRAWN_SPLITS else ""
         return f"{self.kind}{shares}{seed}"
@@ -98,6 +107,11 @@ class SplitConfig(Config):
     def shares(self) -> tuple[float, float]:
         """The shares held out for validation and test."""
         return self.valid_share, self.test_share
+
+    @property
+    def _other_shares(self) -> bool:
+        fields = type(self).model_fields
+        return self.shares != (fields["valid_share"].default, fields["test_share"].default)
 
 
 class ModelConfig(Config):
@@ -109,7 +123,7 @@ class ModelConfig(Config):
     """Where tensors live: ``cpu``, ``cuda`` or ``cuda:N``."""
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result: all settings but where and how often to save."""
+        """All settings that decide the result: all but the device and those of checkpoints."""
         return self.model_dump(mode="json", exclude=_INCIDENTAL)
 
 
@@ -198,13 +212,17 @@ class RankingConfig(SampledConfig):
 
     loss: Named = Field({"name": "bpr"})
     """What compares the scores; see :data:`neggen.training.ranking_losses.LOSSES`."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """What ranks: the dot product of two embeddings, or their cosine. The softmax losses train
+    cosines whatever ranks; the authors of BSL rank matrix factorization by ``cosine``."""
 
 
 class MFConfig(RankingConfig):
     """Matrix factorization with BPR (Rendle et al. 2009, arXiv 1205.2618)."""
 
     regularization: float = Field(3e-2, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch."""
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), each a mean over its rows of the batch; negatives that
+    are other rows' positives count once."""
 
 
 class LightGCNConfig(RankingConfig):
@@ -213,7 +231,8 @@ class LightGCNConfig(RankingConfig):
     layers: int = Field(3, ge=1)
     """Propagation steps over the user-item graph."""
     regularization: float = Field(1e-2, ge=0)
-    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch, on the layer-0 embeddings."""
+    """λ of ½λ(‖e_u‖² + ‖e_p‖² + ‖e_n‖²) on the layer-0 embeddings, each a mean over its rows of
+    the batch; negatives that are other rows' positives count once."""
 
 
 class NegGenConfig(SampledConfig):
@@ -257,44 +276,12 @@ class NegGenConfig(SampledConfig):
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
-        """Return what is public of the published settings; as in ``recipes/neggen-paper.toml``."""
+        """Return what is public of the published settings; as in ``recipes/neggen-paper.toml``.
+
+        The causal score is trained by itself, beside a base that stays as it is, and added with
+        λ = 0.4 to rank; published is training by the sum of both.
+        """
         effect = {"score": "embedding", "contrast": 1.0, "effect_weights": [0.4], "heads": 8}
         losses = {"alpha": 0.01, "beta": 0.1, "tau": 0.2, "modality_dropout": 0.0}
         plain = {"use_text": False, "filter_false_negatives": False, "base": {"layers": 3}}
         return cls.build({**effect, **losses, **plain, **changes})
-
-
-def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """Turn ``["alpha=0.01", "base.layers=2"]`` into ``{"alpha": 0.01, "base": {"layers": 2}}``.
-
-    Values are read as TOML; what is not TOML is a string.
-
-    Raises:
-        NegGenError: If an entry has no ``=``, or sets a key inside what another sets to a value.
-    """
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator or not key.strip():
-            raise NegGenError(f"--set {setting!r} should read key=value, such as alpha=0.01.")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        table, (*parents, leaf) = values, key.strip().split(".")
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise NegGenError(f"--set {setting!r} contradicts the value given for '{parent}'.")
-        table[leaf] = value
-    return values
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` laid over it, nested tables included."""
-    result = dict(base)
-    for key, value in changes.items():
-        old = result.get(key)
-        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
-    return result

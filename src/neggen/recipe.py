@@ -18,8 +18,9 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind, merged
+from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind
 from neggen.errors import NegGenError
+from neggen.overrides import merged
 from neggen.workspace import read_toml
 
 

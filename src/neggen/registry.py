@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from neggen.errors import NegGenError, nearest
 
 Kind = TypeVar("Kind")
+Added = TypeVar("Added")
 
 
 class Registry(Mapping[str, str], Generic[Kind]):
@@ -23,7 +24,7 @@ class Registry(Mapping[str, str], Generic[Kind]):
         recency = "my_package.recency:Recency"
 
     As a mapping it holds, by name, where each class lives, ``module:Class``; a class is imported
-    when it is asked for.
+    when it is asked for. What this package has keeps its name: an entry point cannot replace it.
     """
 
     def __init__(self, kind: str, group: str, built_in: Mapping[str, str]) -> None:
@@ -42,26 +43,26 @@ class Registry(Mapping[str, str], Generic[Kind]):
     def __len__(self) -> int:
         return len(self._all())
 
-    @property
-    def register(self) -> Callable[[type[Kind]], type[Kind]]:
-        """The decorator that adds a class under its ``name``."""
+    def register(self, cls: type[Added]) -> type[Added]:
+        """Add a class under its ``name``; a decorator.
 
-        def add(cls: type[Kind]) -> type[Kind]:
-            name: str = cls.name  # type: ignore[attr-defined]
-            place = f"{cls.__module__}:{cls.__qualname__}"
-            if self._places.get(name, place) != place:
-                held = self._places[name]
-                raise NegGenError(f"There is a {self._kind} '{name}' already: {held}.")
-            self._places[name], self._classes[name] = place, cls
-            return cls
-
-        return add
+        Raises:
+            NegGenError: If there is another class of that name.
+        """
+        name: str = cls.name  # type: ignore[attr-defined]
+        place = f"{cls.__module__}:{cls.__qualname__}"
+        if self._places.get(name, place) != place:
+            raise NegGenError(f"There is a {self._kind} '{name}' already: {self._places[name]}.")
+        self._places[name] = place
+        self._classes[name] = cls  # type: ignore[assignment]
+        return cls
 
     def find(self, name: str) -> type[Kind]:
         """Return the class called ``name``.
 
         Raises:
-            NegGenError: If there is none, naming the nearest one.
+            NegGenError: If there is none, naming the nearest one, or if the package that offers it
+                cannot be imported.
         """
         if not isinstance(name, str):
             raise NegGenError(f"{name!r} names no {self._kind}; a name is text.")
@@ -72,7 +73,15 @@ class Registry(Mapping[str, str], Generic[Kind]):
             hint = nearest(name, places) or f" There are: {', '.join(places)}."
             raise NegGenError(f"There is no {self._kind} '{name}'.{hint}")
         module, _, attribute = places[name].partition(":")
-        found: type[Kind] = getattr(import_module(module), attribute)
+        try:
+            found: type[Kind] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if name in self._places:
+                raise
+            raise NegGenError(
+                f"The {self._kind} '{name}' cannot be imported from {places[name]} ({error}); "
+                f"mend or remove the package that offers it."
+            ) from None
         return found
 
     def pick(self, what: str, settings: Mapping[str, Any]) -> tuple[type[Kind], dict[str, Any]]:

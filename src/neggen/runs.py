@@ -28,10 +28,10 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import encoder_of, load_vectors
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import KS, candidates_of, evaluate_ranking
 from neggen.generation.record_files import current_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
+from neggen.models.evaluation import evaluate
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
 from neggen.run_names import folder_name, run_name
@@ -250,18 +250,7 @@ def evaluate_run(
     data, model = run.load_data(), run.load_model(device)
     results = {}
     for part in parts or ["test", *data.test_sets]:
-        if part == "train":
-            raise NegGenError(
-                "The part 'train' cannot be measured, since each user's training items are taken "
-                "out of the ranking; take valid, test or a further test set."
-            )
-        target = data.matrix(part)
-        if target.nnz == 0:
-            raise NegGenError(f"The part '{part}' of {run.workspace.path} has no interactions.")
-        known, ranked = data.known_before(part), candidates_of(target, data.train)
-        result = evaluate_ranking(
-            model.score_index, known, target, ks=KS, candidates=ranked, device=device
-        )
+        result = evaluate(model, data, part)
         per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
         with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
             per_user.write_parquet(temporary)

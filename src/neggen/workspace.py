@@ -1,6 +1,6 @@
 """The workspace: a plain folder that every stage reads from and writes to.
 
-Nothing else in the package knows a file name inside it::
+What stages hand to each other::
 
     workspace.toml         what was imported, from where, and its content hash
     items.parquet          one row an item: item_id, image, image_sha256, and the attribute columns
@@ -12,11 +12,13 @@ Nothing else in the package knows a file name inside it::
     graphs/                given graphs of like items, one safetensors file a modality
     test_sets/             further (user_id, item_id) pairs to test on, one Parquet file a set
     splits/                which interactions train, validate and test, with their settings
-    journal.sqlite         every answer of every generation call
+    journal.sqlite         every answer of every generation call; -shards/ beside it while Ray works
     negatives.parquet      descriptions, templates and negatives, one row a record
     vectors/               encoded descriptions and negatives, with a manifest
     runs/                  trained models with their metrics and logs
     quality/               measures of the negatives: items.parquet, summary.json and plots
+    studies/               comparisons with their results, trials (SQLite), and a cache of fits
+    report.html            what ``neggen report`` writes, unless it is told another place
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Workspace:
         self.vectors_dir = self.path / "vectors"
         self.runs_dir = self.path / "runs"
         self.quality_dir = self.path / "quality"
+        self.studies_dir = self.path / "studies"
 
     @classmethod
     def open(cls, path: str | Path) -> Workspace:

@@ -1,4 +1,4 @@
-"""Commands that fill a workspace: import, generate, encode."""
+"""Commands that fill a workspace: import and encode."""
 
 from __future__ import annotations
 

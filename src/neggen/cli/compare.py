@@ -23,6 +23,7 @@ from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
 from neggen.cli.learning import SplitName
 from neggen.cli.output import console, print_json, print_table, say
 from neggen.errors import NegGenError
+from neggen.overrides import override
 
 if TYPE_CHECKING:
     from neggen.comparison.run import Tell
@@ -164,8 +165,8 @@ def tune(
     from neggen.comparison.space import default_spaces, written
     from neggen.comparison.study import Study
     from neggen.comparison.tuning import tune as run
-    from neggen.config import parse_overrides
     from neggen.data.store import is_labeled
+    from neggen.overrides import parse_overrides
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -187,7 +188,7 @@ def tune(
     study = study.on(labeled=is_labeled(place))
     if not study.space(model):
         raise NegGenError(f"{model} has nothing to tune.")
-    path = place.path / "studies" / f"tune-{model}" / "trials.db"
+    path = place.studies_dir / f"tune-{model}" / "trials.db"
     with _progress() as tell:
         found = run(
             place,
@@ -199,7 +200,7 @@ def tune(
             on_trial=lambda done, total: tell(f"Tuning {model}", done, total),
         )
     # Weights were chosen by this figure, which is not every model's default.
-    chosen_by = {"metric": metric} if "metric" in study.settings(model) else {}
+    chosen_by = {key: value for key, value in study.settings(model).items() if key == "metric"}
     if as_json:
         print_json({**asdict(found), "params": {**chosen_by, **found.params}})
         return
@@ -214,7 +215,7 @@ def tune(
     ]
     print_table(["setting", "best", "importance"], rows, title=title)
     told = {**{key: value for key, value in chosen_by.items() if key not in kept}, **found.params}
-    changes = [*given, *(f"{key}={json.dumps(value)}" for key, value in told.items())]
+    changes = [*given, *(override(key, value) for key, value in told.items())]
     following = f"neggen train {workspace} --model {model}"
     following += f" --split {split.value}" if split else ""
     following += "".join(f" --set {shlex.quote(change)}" for change in changes)

@@ -75,10 +75,10 @@ def train(
     and ends with the same weights. A finished run is returned as it is. Several processes train it
     together under torchrun: torchrun --nproc-per-node 2 -m neggen.cli train W.
     """
-    from neggen.config import parse_overrides
     from neggen.data.store import is_labeled, load_dataset
     from neggen.generation.record_files import earlier_import
     from neggen.models import model_class
+    from neggen.overrides import parse_overrides
     from neggen.recipe import Recipe
     from neggen.run_names import run_name
     from neggen.runs import train_run

@@ -22,7 +22,7 @@ class KeptEncoder(TextEncoder):
         self._manifest = read_toml(workspace.vectors_dir / "manifest.toml")
         super().__init__(self._manifest["encoder"], device=device)
         name = f"{self._manifest['fingerprint'][:16]}.safetensors"
-        self._path = workspace.path / "studies" / "cache" / "vectors" / name
+        self._path = workspace.studies_dir / "cache" / "vectors" / name
 
     def encode(
         self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None

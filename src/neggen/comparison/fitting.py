@@ -99,7 +99,7 @@ class Task:
         """
         self._workspace, self._row, self._split = workspace, row, split
         self._cls, self._seed, self._device = model_class(row.model), seed, device
-        self._cache = workspace.path / "studies" / "cache"
+        self._cache = workspace.studies_dir / "cache"
         self._plain = split_data(workspace, split, described=False)
         self.data = split_data(workspace, split, described=workspace.records_path.is_file())
 
@@ -114,7 +114,7 @@ class Task:
     def validate(self, settings: Mapping[str, Any]) -> dict[str, float]:
         """Fit, and return the figures of the validation part."""
         model, _ = self._fitted(settings, FitContext())
-        return rank(model, self.data, "valid", self._device).metrics
+        return rank(model, self.data, "valid").metrics
 
     def fit(self, settings: Mapping[str, Any]) -> Fit:
         """Fit and test, or return the finished fit of the same identity.
@@ -141,9 +141,7 @@ class Task:
         checkpoints = path.with_suffix(".checkpoints")
         model, cost = self._fitted(settings, FitContext(checkpoints))
         tested = ("test", *self.data.test_sets)
-        ranked = {
-            part: measure(model, self.data, part, self._device) for part in ("valid", *tested)
-        }
+        ranked = {part: measure(model, self.data, part) for part in ("valid", *tested)}
         with atomic_path(table_path) as temporary:
             self._per_user(ranked).write_parquet(temporary)
         found = {

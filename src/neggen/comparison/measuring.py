@@ -44,7 +44,7 @@ class Ranked:
     beyond: Figures
 
 
-def rank(model: Recommender, data: Dataset, part: str, device: str) -> RankingResult:
+def rank(model: Recommender, data: Dataset, part: str) -> RankingResult:
     """Rank a part or a further test set as ``evaluate_run`` does."""
     target = data.matrix(part)
     return evaluate_ranking(
@@ -52,14 +52,14 @@ def rank(model: Recommender, data: Dataset, part: str, device: str) -> RankingRe
         data.known_before(part),
         target,
         candidates=candidates_of(target, data.train),
-        device=device,
+        device=model.config.device,
     )
 
 
-def measure(model: Recommender, data: Dataset, part: str, device: str) -> Ranked:
+def measure(model: Recommender, data: Dataset, part: str) -> Ranked:
     """Rank a part once and measure all that the table tells of it."""
     started = time.monotonic()
-    result = rank(model, data, part, device)
+    result = rank(model, data, part)
     seconds = time.monotonic() - started
     target = data.matrix(part)
     return Ranked(result, seconds, slices(result, data, target), beyond(result, data, target))

@@ -73,12 +73,13 @@ def _lines(name: str, sweep: Mapping[str, Any], results: Mapping[str, Any]) -> F
     figure, axes = _panel(f"{results['title']}: {name} of {sweep['row']}", height=4.0)
     values = sweep["values"]
     places = np.arange(len(values))
-    for key, color in (("valid", VALID), (part, REFERENCE)):
+    shown = (("valid", "valid", VALID), ("tested", part, REFERENCE))
+    for key, name_of_part, color in shown:
         spreads = [spread(figures) for figures in sweep[key]]
         means = np.array([mean for mean, _ in spreads])
         errors = np.array([std or 0.0 for _, std in spreads])
         axes.fill_between(places, means - errors, means + errors, color=color, alpha=0.15, lw=0)
-        axes.plot(places, means, "o-", color=color, label=f"{key}, mean ± std")
+        axes.plot(places, means, "o-", color=color, label=f"{name_of_part}, mean ± std")
     best = values.index(sweep["best_on_valid"])
     axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label="best on valid")
     axes.set_xticks(places, [_text(value) for value in values])

@@ -74,7 +74,7 @@ def run_study(
             "not 'cache'."
         )
     tell = tell or (lambda what, done, total: None)
-    place = Place(workspace, workspace.path / "studies" / name, device, jobs)
+    place = Place(workspace, workspace.studies_dir / name, device, jobs)
     study = study.on(labeled=is_labeled(workspace))
     rows = _rows_that_can_be(workspace, study)
     _check_part(workspace, study)
@@ -101,7 +101,7 @@ def run_study(
     ]
     found = iter(_all(place, calls, "Fitting and testing", tell))
     fits = {key: [next(found) for _ in tasks] for key, tasks in wanted.items()}
-    results = summarize(study, rows, tuned, fits)
+    results = {**summarize(study, rows, tuned, fits), "writers": _writers(workspace)}
     write_results(place.folder, study, results, {row: fits["row", row] for row in rows})
     return results
 
@@ -182,6 +182,13 @@ def _share_threads(jobs: int) -> None:
     import torch
 
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs)))
+
+
+def _writers(workspace: Workspace) -> list[str]:
+    """Return who wrote the workspace's descriptions."""
+    if not workspace.records_path.is_file():
+        return []
+    return sorted({writer for _, writer in count_records(workspace.records_path)})
 
 
 def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:

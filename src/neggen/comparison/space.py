@@ -18,8 +18,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from neggen.config import Config, merged
+from neggen.config import Config
 from neggen.errors import NegGenError
+from neggen.overrides import merged
 from neggen.workspace import read_toml
 
 if TYPE_CHECKING:

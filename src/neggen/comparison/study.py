@@ -53,10 +53,10 @@ from neggen.config import (
     SplitConfig,
     SplitKind,
     TrainConfig,
-    merged,
 )
 from neggen.errors import NegGenError, nearest
 from neggen.models import MODELS, model_class
+from neggen.overrides import merged
 from neggen.training.loop import VALIDATION_KS
 from neggen.workspace import read_toml
 
@@ -233,10 +233,11 @@ def slug(title: str) -> str:
 
 
 def _chosen_by(model: str, metric: str) -> dict[str, Any]:
-    """Return the setting by which a model chooses its weights by a metric, as far as it can."""
-    trained = issubclass(model_class(model).config_class, TrainConfig)
-    measured = int(metric.partition("@")[2]) in VALIDATION_KS
-    return {"metric": metric} if trained and measured else {}
+    """Return the setting by which a model chooses its weights: the metric, or the same @20."""
+    if not issubclass(model_class(model).config_class, TrainConfig):
+        return {}
+    figure, _, k = metric.partition("@")
+    return {"metric": metric if int(k) in VALIDATION_KS else f"{figure}@20"}
 
 
 def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:

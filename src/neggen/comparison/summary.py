@@ -141,6 +141,6 @@ def _sweep(
         "setting": sweep.setting or name,
         "values": list(sweep.values),
         "valid": valid,
-        study.part: [[fit.metrics[study.part][study.metric] for fit in found] for found in at],
+        "tested": [[fit.metrics[study.part][study.metric] for fit in found] for found in at],
         "best_on_valid": sweep.values[int(np.argmax([np.mean(figures) for figures in valid]))],
     }

@@ -172,10 +172,10 @@ def _costs(results: Mapping[str, Any]) -> Table:
 
 
 def _sweep(results: Mapping[str, Any], name: str, sweep: Mapping[str, Any]) -> Table:
-    metric, part = label(results["metric"]), results["part"]
+    metric = label(results["metric"])
     cells = [
         [json.dumps(value), mean_and_std(valid), mean_and_std(test)]
-        for value, valid, test in zip(sweep["values"], sweep["valid"], sweep[part], strict=True)
+        for value, valid, test in zip(sweep["values"], sweep["valid"], sweep["tested"], strict=True)
     ]
     columns = [sweep["setting"], f"valid {metric}", metric]
     return Table(f"Sweep: {name} ({sweep['row']})", "", columns, cells, {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from neggen.comparison.summary import spread
 from neggen.evaluation.slices import TAIL_SHARE
+from neggen.generation.backends.catalogue import CatalogueBackend
 
 LABELS = {"recall": "Recall", "ndcg": "NDCG", "precision": "Precision", "map": "MAP", "mrr": "MRR"}
 SIGNIFICANT = 0.05
@@ -37,7 +38,18 @@ def about(results: Mapping[str, Any]) -> str:
         f"fits, looked at the {results['part']} part of its own split. Gain, effect size (Cohen's "
         f"d) and p (paired t-test over users, with Holm's correction) are of "
         f"{label(results['metric'])} against {over}; users count once, with the mean over their "
-        f"seeds."
+        f"seeds.{_of_descriptions(results)}"
+    )
+
+
+def _of_descriptions(results: Mapping[str, Any]) -> str:
+    """Return a sentence, after a space, where descriptions know more than their split trains."""
+    usual = results["split"] == "given" or (results["split"], results["seeds"]) == ("random", 1)
+    if usual or CatalogueBackend.name not in results["writers"]:
+        return ""
+    return (
+        " The built-in generator wrote the descriptions once, by the training part of the usual "
+        "split: on other splits and seeds, rows that use them know something of what is tested."
     )
 
 

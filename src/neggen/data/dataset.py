@@ -150,17 +150,19 @@ class Dataset:
         """Return a copy with some attributes replaced."""
         return dataclasses.replace(self, **changes)
 
-    def split(self, kind: str | SplitConfig = "random", *, seed: int = 0) -> Dataset:
+    def split(self, kind: str | SplitConfig = "random", **settings: Any) -> Dataset:
         """Return a copy whose interactions are divided into train, valid and test.
 
+        Args:
+            kind: a kind of split, or all settings of one.
+            settings: those of :class:`neggen.config.SplitConfig`, such as ``seed`` and
+                ``test_share``.
+
         Raises:
-            NegGenError: If there is no interaction, or the kind needs what the data lack.
+            NegGenError: If a setting is wrong, or the data lack what the kind of split needs.
         """
-        config = (
-            kind
-            if isinstance(kind, SplitConfig)
-            else SplitConfig.build({"kind": kind, "seed": seed})
-        )
+        config = SplitConfig.build({"kind": kind}) if isinstance(kind, str) else kind
+        config = config.updated(**settings)
         parts = draw_split(self.users, self.items, self.time, self.given_parts, config)
         return self.replace(parts=parts, split_config=config)
 
@@ -218,12 +220,15 @@ class Dataset:
     def matrix(self, name: str) -> csr_matrix:
         """Return a part or a named test set as a 0/1 CSR matrix ``[users, items]``, float32.
 
+        A test set is without what is in the log too, which is taken out of its rankings.
+
         Raises:
             NegGenError: If there is no such part, or the data set was not split yet.
         """
         if name not in PARTS and name in self.test_sets:
             pairs = self.test_sets[name]
-            return incidence(pairs[:, 0], pairs[:, 1], self.shape)
+            asked = incidence(pairs[:, 0], pairs[:, 1], self.shape)
+            return asked - asked.multiply(self.everything)
         if name not in PARTS:
             raise NegGenError(
                 f"There is no part '{name}'; parts are {', '.join([*PARTS, *self.test_sets])}."
@@ -240,7 +245,7 @@ class Dataset:
         Each user's training items (not the validation items, as in the MMRec protocol); for a
         further test set, everything in the log.
         """
-        return self.everything if part in self.test_sets else self.train
+        return self.everything if part in self.test_sets and part not in PARTS else self.train
 
     @cached_property
     def train(self) -> csr_matrix:

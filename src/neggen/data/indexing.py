@@ -65,8 +65,11 @@ def index_of(ids: Iterable[str], vocabulary: Mapping[str, int], what: str) -> ND
     """Translate external ids to internal indices, ``[ids]``.
 
     Raises:
-        NegGenError: For an id that is not in the vocabulary, naming it and the nearest one.
+        NegGenError: For an id that is not in the vocabulary, naming it and the nearest one; or if
+            ``ids`` is a single string.
     """
+    if isinstance(ids, str):
+        raise NegGenError(f"The {what}s are one string, '{ids}'; give a list of {what} ids.")
     positions = []
     for name in ids:
         position = vocabulary.get(str(name))

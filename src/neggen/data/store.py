@@ -116,8 +116,8 @@ def check_before_downloads(workspace: Workspace, read: Callable[[], Dataset]) ->
         raise _holds_other_data(workspace)
     if not held.item_table["image"].count():
         raise NegGenError(
-            f"{workspace.path} already holds these data without pictures; download them and "
-            f"replace it with overwrite (--overwrite)."
+            f"{workspace.path} already holds these data without pictures; import with --overwrite "
+            f"to replace them by the same with pictures."
         )
 
 
@@ -177,15 +177,15 @@ def _refuse_strangers(workspace: Workspace) -> None:
         if path.exists():
             raise NegGenError(
                 f"{path} exists, yet {workspace.path} is not a workspace but somebody else's "
-                f"folder; choose a new one, or replace it with overwrite (--overwrite)."
+                f"folder; choose a new one, or import with --overwrite to replace it."
             )
 
 
 def _holds_other_data(workspace: Workspace) -> NegGenError:
     return NegGenError(
         f"{workspace.path} already holds other data (imported from "
-        f"{workspace.manifest().get('source')}); choose a new folder, or replace them with "
-        f"overwrite (--overwrite)."
+        f"{workspace.manifest().get('source')}); choose a new folder, or import with "
+        f"--overwrite to replace them."
     )
 
 
@@ -238,7 +238,7 @@ def _pairs(path: Path, user_ids: pl.Series, item_ids: pl.Series) -> list[NDArray
             unknown = ids[int(np.argmin(found))]
             raise NegGenError(
                 f"{path} has {name} {unknown!r}, which its table in the workspace lacks; import "
-                f"the source again with overwrite (--overwrite)."
+                f"the source again with --overwrite."
             )
         columns.append(found)
     return columns
@@ -261,7 +261,7 @@ def _read_arrays(folder: Path, *names: str) -> Iterator[tuple[str, list[NDArray[
             yield path.stem, [arrays[name] for name in names]
         except (SafetensorError, KeyError) as error:
             raise NegGenError(
-                f"{path} is damaged ({error}); import the source again with overwrite."
+                f"{path} is damaged ({error}); import the source again with --overwrite."
             ) from None
 
 
@@ -286,6 +286,6 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise NegGenError(f"{path} is missing; import the source again with overwrite.") from None
+        raise NegGenError(f"{path} is missing; import the source again with --overwrite.") from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise NegGenError(f"{path} is not a Parquet file: {error}.") from None

@@ -105,7 +105,8 @@ class _Worker:
 
     def __init__(self, job: _Job) -> None:
         self._job = job
-        self._encoder = TextEncoder(job.name, device=job.device, batch_size=job.batch_size)
+        device = job.device.partition(":")[0]  # Ray shows a worker its own GPU alone
+        self._encoder = TextEncoder(job.name, device=device, batch_size=job.batch_size)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         error, vectors = "", b""

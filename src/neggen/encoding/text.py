@@ -109,7 +109,8 @@ class TextEncoder:
         if not texts:
             raise NegGenError("There is no text to encode.")
         model, on_cpu = self._model, torch.device(self.device).type == "cpu"
-        workers = torch.get_num_threads() if on_cpu else 1
+        threads = torch.get_num_threads()
+        workers = threads if on_cpu else 1
         size = min(self.batch_size, math.ceil(len(texts) / workers))
         order = np.argsort([len(text) for text in texts], kind="stable")[::-1]
         groups = [order[start : start + size] for start in range(0, len(order), size)]
@@ -122,7 +123,7 @@ class TextEncoder:
                     on_progress(len(block))
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(workers)  # what threads to come begin with
+            torch.set_num_threads(threads)  # what threads to come begin with
         vectors = np.empty((len(texts), blocks[0].shape[1]), dtype=np.float32)
         vectors[order] = np.concatenate(blocks)
         return vectors
@@ -181,8 +182,11 @@ def _fastest_type(device: str) -> torch.dtype:
     """Return bfloat16 where the hardware has instructions for it, else float32."""
     import torch
 
-    if torch.device(device).type != "cpu":
-        return torch.bfloat16
+    place = torch.device(device)
+    if place.type == "cuda":
+        with torch.cuda.device(place):
+            native_here = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native_here else torch.float32
     # Older versions of torch do not tell.
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     native = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from neggen.errors import NegGenError
+
 KS = (5, 10, 20, 50)
 CHUNK_SCORES = 1 << 20
 """Scores held at once: 4 MB, which stay in a processor's cache."""
@@ -99,6 +101,9 @@ def evaluate_ranking(
             figure keeps its name.
         candidates: bool ``[items]``; only these are ranked. All of them by default.
         device: where ``score`` expects its users.
+
+    Raises:
+        NegGenError: If a score is no number.
     """
     users = np.flatnonzero(np.diff(target.indptr))
     items = target.shape[1]
@@ -109,6 +114,7 @@ def evaluate_ranking(
     outside, wanted = _Entries(seen, users, device), _Entries(target, users, device)
     rows = torch.from_numpy(users).to(device)
     never = torch.full((), -torch.inf, device=device)
+    broken = torch.zeros((), dtype=torch.bool, device=device)
     lists, hits = [], []
 
     with torch.inference_mode():
@@ -118,7 +124,8 @@ def evaluate_ranking(
             if blocked is not None:
                 scores.masked_fill_(blocked, -torch.inf)
             scores.index_put_(outside.among(start, len(batch)), never)
-            top = scores.topk(depth, dim=1)  # [batch, depth]
+            top = scores.topk(depth, dim=1)  # [batch, depth], numbers below what is none
+            broken |= top.values[:, 0].isnan().any()
             listed = top.values > -torch.inf
             relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
             relevant[wanted.among(start, len(batch))] = True
@@ -129,6 +136,8 @@ def evaluate_ranking(
         counts = torch.from_numpy(np.diff(target.indptr)[users]).to(device)  # [evaluated]
         per_user = {n: v.cpu().numpy() for n, v in _measure(found.float(), counts, ks)}
 
+    if broken:
+        raise NegGenError("The model scored some items as NaN; fit it again with other settings.")
     ranked = items if candidates is None else int(candidates.sum())
     return RankingResult(
         users=users.astype(np.int64),

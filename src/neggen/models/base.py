@@ -48,7 +48,7 @@ class Recommender(Parameters, ABC):
     takes_features: ClassVar[bool] = False
     """Whether features or graphs of like items that came with the data do in place of those."""
     draws: ClassVar[bool] = True
-    """Whether its seed decides anything."""
+    """Whether its seed decides anything once items are described."""
 
     def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
         """Take a configuration, or single settings such as ``seed=1``.
@@ -84,12 +84,13 @@ class Recommender(Parameters, ABC):
             data = data.split("random", seed=self.config.seed)
         if data.train.nnz == 0:
             raise NegGenError("The training part has no interactions.")
-        self.user_ids, self.item_ids = data.user_ids, data.item_ids
+        self.user_ids = self.item_ids = self.split_hash = None  # until it has learned these data
         self.history = {}
-        self._seen, self.split_hash = data.everything, data.split_hash
-        self.__dict__.pop("_user_index", None)
-        self.__dict__.pop("_item_index", None)
         self._fit(data, context or FitContext())
+        self.user_ids, self.item_ids = data.user_ids, data.item_ids
+        self._seen, self.split_hash = data.everything, data.split_hash
+        for kept in ("_user_index", "_item_index", "_popularity"):
+            vars(self).pop(kept, None)
         return self
 
     def score(self, users: Sequence[str]) -> pl.DataFrame:
@@ -111,12 +112,12 @@ class Recommender(Parameters, ABC):
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """Return user ``[users, d]`` and item ``[items, d]`` vectors whose products are the scores.
 
-        None if the score is no such product.
+        None where the model keeps no such vectors, or the score is no product.
         """
         return None
 
     def item_factors(self) -> Tensor:
-        """Return what behaviour alone says of the items, ``[items, d]``.
+        """Return collaborative embeddings of all items, ``[items, d]``.
 
         Raises:
             NegGenError: If the model has no such vectors.
@@ -124,7 +125,7 @@ class Recommender(Parameters, ABC):
         raise NegGenError(f"A {self.name} model has no vectors of items.")
 
     def item_vectors(self, items: Tensor) -> Tensor:
-        """Return what tells which items are alike, int64 ``[batch]`` to float ``[batch, width]``.
+        """Return vectors whose cosines tell which items are alike, ``[batch]`` to ``[batch, w]``.
 
         Raises:
             NegGenError: If the model has no vectors of items.
@@ -146,10 +147,9 @@ class Recommender(Parameters, ABC):
         """
         with torch.no_grad():
             scores = self._score_histories(histories)
-        nothing = torch.from_numpy(np.diff(histories.indptr) == 0).to(scores.device)  # [batch]
-        users = np.bincount(self._seen.indices, minlength=histories.shape[1])  # [items]
-        popular = torch.from_numpy(users).to(scores)
-        return torch.where(nothing[:, None], popular, scores)
+        if len(nothing := np.flatnonzero(np.diff(histories.indptr) == 0)):
+            scores[torch.from_numpy(nothing).to(scores.device)] = self._popularity.to(scores)
+        return scores
 
     def recommend(
         self,
@@ -250,8 +250,6 @@ class Recommender(Parameters, ABC):
             ) from None
         return model
 
-    # -- what a model provides --------------------------------------------------------------
-
     @abstractmethod
     def _fit(self, data: Dataset, context: FitContext) -> None:
         """Learn from ``data.train``, choosing on ``data.valid``."""
@@ -272,7 +270,10 @@ class Recommender(Parameters, ABC):
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what ``_tensors`` returned."""
 
-    # -- ids --------------------------------------------------------------------------------
+    @cached_property
+    def _popularity(self) -> Tensor:
+        """How many users are known to have used each item, ``[items]``."""
+        return torch.from_numpy(np.bincount(self._seen.indices, minlength=self._seen.shape[1]))
 
     @cached_property
     def _user_index(self) -> dict[str, int]:

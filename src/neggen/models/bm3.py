@@ -20,7 +20,8 @@ from neggen.models.graph import normalized_adjacency, propagate
 from neggen.models.parts import dropped, feature_tables, initial_nodes
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
-from neggen.training.trainable import Factors, seeded
+from neggen.seeding import seeded
+from neggen.training.trainable import Factors
 
 
 class BM3Config(TrainConfig, ContentConfig):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neggen.data.vectors import ItemVectors
 from neggen.models.balance import CATALOG, Balance
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class Effects(NamedTuple):
@@ -33,7 +33,7 @@ class EffectNetwork(nn.Module):
 
         h± = mean over present m of  z_m + SelfAttention(z)_m,    z_m = W_m x±_m
         c  = g(h⁺ − ρ h⁻)    the factual item; what was intervened on stands out, context cancels
-        n  = g(h⁻ − ρ h⁺)    the counterfactual: the same item with its key features changed
+        n  = g(h⁻)           the counterfactual: the same item with its key features changed
         s  = (h⁺ + h⁻) / 2   the context that both share
 
     with c and n scaled to unit length. Attention runs over the modality axis, a missing modality is
@@ -85,7 +85,7 @@ class EffectNetwork(nn.Module):
         pooled = self._pool(both, present)  # [batch, 1 + completions, d]
         factual, changed = pooled[:, :1], pooled[:, 1:]
         effects = F.normalize(self.effect(factual - self.contrast * changed).mean(1), dim=-1)
-        counterfactuals = F.normalize(self.effect(changed - self.contrast * factual), dim=-1)
+        counterfactuals = F.normalize(self.effect(changed), dim=-1)
         counterfactuals = counterfactuals * opposed.any(2, keepdim=True)
         contexts = self.effect((factual.squeeze(1) + changed.mean(1)) / 2)
         return Effects(effects, counterfactuals, contexts)

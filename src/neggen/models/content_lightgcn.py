@@ -16,7 +16,7 @@ from neggen.models.content import content_of
 from neggen.models.described import described
 from neggen.models.factors import FactorModel
 from neggen.models.lightgcn import LightGCNModule
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class ContentLightGCNConfig(LightGCNConfig, ContentConfig):
@@ -39,7 +39,7 @@ class ContentLightGCNModule(LightGCNModule):
     ) -> None:
         super().__init__(interactions, config)
         self.content = torch.from_numpy(content).to(config.device)  # [items, width]
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.projection = nn.Linear(content.shape[1], config.dim, bias=False)
         self.projection.to(config.device)
 

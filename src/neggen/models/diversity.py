@@ -43,7 +43,8 @@ def spread(
     best = scores[:, :1]
     least = scores.masked_fill(~open_, torch.inf).amin(1, keepdim=True)
     relevance = (scores - least) / (best - least).clamp(min=1e-12)
-    units = F.normalize(vectors(places.flatten()), dim=1).view(batch, pool, -1)
+    flat = F.normalize(vectors(places.flatten()), dim=1)
+    units = flat.view(batch, pool, flat.shape[1])
     likeness = torch.full_like(scores, -1.0)  # to the nearest item chosen so far
     rows = torch.arange(batch, device=places.device)
     chosen, kept = [], []

@@ -15,7 +15,7 @@ from neggen.errors import NegGenError
 from neggen.models.base import FitContext, Recommender
 from neggen.models.graph import csr_tensor, multiply
 from neggen.models.tensors import pack_csr, unpack_csr
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 FACTORS = 64
 """Singular directions of the weights that stand for the items, at most."""
@@ -40,12 +40,15 @@ class EASE(Recommender):
         gram = self._gram(data).to(self.config.device)
         gram.diagonal().add_(self.config.regularization)
         try:
-            precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+            factor = torch.linalg.cholesky(gram)
+            del gram  # a matrix less while the inverse is made
+            precision = torch.cholesky_inverse(factor)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise NegGenError(
                 f"The {self.name} model cannot be solved with these settings, because its matrix "
                 f"is singular; raise regularization (now {self.config.regularization:g})."
             ) from None
+        del factor
         weights = precision.div_(-precision.diagonal().clone())  # column j divided by −P_jj
         weights.fill_diagonal_(0)
         self.weights = weights
@@ -102,8 +105,9 @@ def check_memory(items: int, device: str) -> None:
 def free_memory(device: str) -> int | None:
     """Return how many bytes a device has to spare; None where the system does not say."""
     if device != "cpu":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         free: int = torch.cuda.mem_get_info(device)[0]
-        return free
+        return free + cached  # which torch holds and does not use
     try:
         told = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:

@@ -126,9 +126,11 @@ class FactorModel(GradientModel):
         self, module: Factors, data: Dataset, context: FitContext, depends_on: str = ""
     ) -> None:
         """Train a module, see :meth:`_train`, and keep its best embeddings."""
+        if isinstance(self.config, RankingConfig):
+            module.cosine = self.config.similarity == "cosine"
         self._train(module, data, context, depends_on)
         with torch.no_grad():
-            users, items = module.embeddings()
+            users, items = module.ranking_embeddings()
         # Detached, since a slice of a parameter wants gradients whatever the context.
         self.user_embeddings, self.item_embeddings = users.detach(), items.detach()
         self.fold_in = fit_fold_in(data.train, self.user_embeddings, self.item_embeddings)

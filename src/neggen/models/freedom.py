@@ -23,8 +23,8 @@ from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch, Draw
 from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
+from neggen.seeding import seeded
 from neggen.training.ranking_losses import compare
-from neggen.training.trainable import seeded
 
 
 class FREEDOMConfig(LightGCNConfig, ContentConfig):
@@ -80,7 +80,7 @@ class FREEDOMModule(LightGCNModule):
         shares = _shares(graphs, config.image_weight)
         self.item_graph = item_adjacency(graphs, "binary", config.device, shares)
         self.features = feature_tables(features, config.device, trained=config.train_features)
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.projections = nn.ModuleList(
                 nn.Linear(feature.shape[1], config.dim) for feature in self.features
             )

@@ -1,4 +1,4 @@
-"""Graphs of users and items, and of like items: one normalization for every graph model."""
+"""Graphs of users and items, normalized and propagated as in LightGCN; graphs of like items."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from neggen.models.mmgcn import mean_squares
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class GRCNConfig(RankingConfig, ContentConfig):
@@ -186,7 +186,7 @@ class GRCNModule(MFModule):
         super().__init__(interactions, config)
         self.layers, self.prune = config.layers, config.prune
         self._edges = Edges(interactions, config.device)
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.modalities = nn.ModuleList(
                 Modality(self.users, torch.from_numpy(f.values).to(config.device), config)
                 for f in features.values()

@@ -25,7 +25,7 @@ from neggen.models.parts import dropped
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class LGMRecConfig(LightGCNConfig, ContentConfig):
@@ -73,7 +73,7 @@ class LGMRecModule(LightGCNModule):
         counts = np.maximum(np.diff(interactions.indptr), 1).astype(np.float32)
         self.counts = torch.from_numpy(counts).to(config.device)[:, None]  # [users, 1]
         self.features = [torch.from_numpy(f.values).to(config.device) for f in features.values()]
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.transforms = nn.ParameterList(  # W_m, each [width, d]
                 nn.init.xavier_uniform_(torch.empty(f.shape[1], config.dim)) for f in self.features
             )

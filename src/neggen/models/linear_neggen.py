@@ -20,7 +20,7 @@ from neggen.models.described import described
 from neggen.models.described_items import Described
 from neggen.models.ease import EASE, check_memory
 from neggen.models.graph import csr_tensor, multiply
-from neggen.models.tensors import under
+from neggen.training.checkpoint import under
 
 
 class LinearNegGen(EASE, Described):

@@ -15,8 +15,9 @@ from neggen.models.parts import initial_nodes
 from neggen.negatives.base import Batch, Draw
 from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
+from neggen.seeding import seeded
 from neggen.training.ranking_losses import compare, ranking_loss
-from neggen.training.trainable import Factors, seeded
+from neggen.training.trainable import Factors
 
 
 class MFModule(Factors):
@@ -97,7 +98,10 @@ class MFModule(Factors):
             loss = loss + draw.penalty
         same = view.final is first and not self.ranking_loss.cosine and draw.embeddings is None
         squares = _squared_lengths(first, rows, looked_up if same else None)  # [rows]
-        return loss + self.regularization * self.penalty(*torch.split(squares, sizes))
+        of_users, of_positives, of_negatives = torch.split(squares, sizes)
+        if draw.items is batch.positives:  # in-batch negatives, which are counted already
+            of_negatives = of_negatives[:0]
+        return loss + self.regularization * self.penalty(of_users, of_positives, of_negatives)
 
     def _ready(self, view: View, rows: Tensor) -> Tensor:
         """Return rows as the loss takes them, made of the whole table where that is less work."""
@@ -106,14 +110,14 @@ class MFModule(Factors):
         return self.ranking_loss.ready(view.nodes(rows))
 
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Return ½(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), mean over the batch.
+        """Return ½(‖e_u‖² + ‖e_p‖² + ‖e_n‖²), each a mean over its rows.
 
         Args:
             users: squared lengths of layer-0 embeddings of a batch, ``[batch]``.
             positives: the same, ``[batch]``.
-            negatives: the same of what the sampler drew, ``[rows]``.
+            negatives: the same of what the sampler drew, ``[rows]``; none if these are positives.
         """
-        return (users.mean() + positives.mean() + negatives.mean()) / 2
+        return (users.mean() + positives.mean() + negatives.sum() / max(1, len(negatives))) / 2
 
 
 def _squared_lengths(table: Tensor, rows: Tensor, looked_up: Tensor | None) -> Tensor:

@@ -23,8 +23,8 @@ from neggen.models.parts import feature_tables
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
 from neggen.negatives.view import View
+from neggen.seeding import seeded
 from neggen.training.losses import info_nce
-from neggen.training.trainable import seeded
 
 
 class MGCNConfig(LightGCNConfig, ContentConfig):
@@ -74,7 +74,7 @@ class MGCNModule(LightGCNModule):
         ]
         self.features = feature_tables(features, config.device, trained=config.train_features)
         dim = config.dim
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.projections = nn.ModuleList(nn.Linear(x.shape[1], dim) for x in self.features)
             self.purifiers = nn.ModuleList(nn.Linear(dim, dim) for _ in features)
             self.tastes = nn.ModuleList(nn.Linear(dim, dim) for _ in features)

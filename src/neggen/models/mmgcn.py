@@ -21,7 +21,7 @@ from neggen.models.graph import csr_tensor, smooth
 from neggen.models.mf import MFModule
 from neggen.negatives.base import Batch
 from neggen.negatives.view import View
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class MMGCNConfig(RankingConfig, ContentConfig):
@@ -103,7 +103,7 @@ class MMGCNModule(MFModule):
     ) -> None:
         super().__init__(interactions, config)
         self._neighbors = Neighbors(interactions, config.device)
-        with seeded(config.seed):
+        with seeded(config.seed + 1):  # or these would repeat the embeddings
             self.modalities = nn.ModuleList(
                 ModalityGCN(
                     self.users,
@@ -136,7 +136,8 @@ class MMGCNModule(MFModule):
 
 def mean_squares(users: Tensor, positives: Tensor, negatives: Tensor, dim: int) -> Tensor:
     """Return the mean square of users plus that of items, of squared lengths, each ``[rows]``."""
-    return (users.mean() + (positives.mean() + negatives.mean()) / 2) / dim
+    items = torch.stack([role.mean() for role in (positives, negatives) if len(role)])
+    return (users.mean() + items.mean()) / dim
 
 
 class MMGCN(FactorModel):

@@ -24,8 +24,8 @@ from neggen.models.described_items import Described
 from neggen.models.factors import FactorModel, GradientModel
 from neggen.models.history import History
 from neggen.models.neggen_module import NegGenModule, check_width
-from neggen.models.tensors import under
 from neggen.negatives.false_negatives import false_negatives, typical, without
+from neggen.training.checkpoint import under
 
 OWN_TENSORS = (
     "effect_weight", "user_tastes", "effects", "counterfactuals",

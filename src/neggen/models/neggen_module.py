@@ -18,8 +18,9 @@ from neggen.models.causal import CausalModule, Effects
 from neggen.models.history import History
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
+from neggen.seeding import seeded
 from neggen.training.losses import info_nce, separation
-from neggen.training.trainable import Measure, Trainable, dot_scorer, seeded
+from neggen.training.trainable import Measure, Trainable, dot_scorer
 
 ALIGNED = 512
 """Rows of a batch that L_align looks at, since its cost is quadratic in them."""
@@ -123,7 +124,9 @@ class NegGenModule(Trainable):
         if self.config.beta:
             contrast = positives[:, None] - counterfactuals  # [batch, completions, d]
             change = torch.einsum("bd,bkd->bk", profiles, contrast)
-            total = total + self.config.beta * F.softplus(-change).mean()
+            there = counterfactuals.any(-1)  # [batch, completions]
+            opposed = (F.softplus(-change) * there).sum() / there.sum().clamp(min=1)
+            total = total + self.config.beta * opposed
         if self.config.alpha:
             few = slice(0, ALIGNED)  # every row is contrasted with every other
             items = batch.positives[few]
@@ -229,8 +232,16 @@ def check_width(name: str, width: int | None, dim: int) -> None:
 
 
 def _hash(vectors_hash: str, base: Recommender) -> str:
-    """Identify what phase 3 starts from: the vectors and the fitted base."""
+    """Identify what phase 3 starts from: the vectors and the fitted base.
+
+    A base that was fitted in this process is known by its settings and its split: on a GPU, fitting
+    it again gives weights that differ in their last bits. (Two that only differ in vectors of their
+    own are taken for the same.)
+    """
     digest = hashlib.sha256(f"{vectors_hash} {base.name}".encode())
+    if base.split_hash is not None:
+        digest.update(f"{base.config.identity()} {base.split_hash}".encode())
+        return digest.hexdigest()
     for name, tensor in sorted(base._tensors().items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().numpy().tobytes())

@@ -75,13 +75,25 @@ def recommend_new_items(
             blocked=blocked_items(places, candidates, exclude),
             vectors=lambda items: effects[items],
             diversity=diversity,
+            device=model.config.device,
         )
     if len(found) and (found["score"] == 0).all():
-        raise NegGenError(
-            "This model learned nothing from descriptions (all its scores of new items are 0); "
-            "train it on the split cold-items, which chooses by new items."
-        )
+        raise _no_taste(model, found["user_id"][0])
     return found
+
+
+def _no_taste(model: Described, user: str) -> NegGenError:
+    """Return what is wrong where everything is scored 0."""
+    assert model.user_ids is not None
+    if model.tastes(torch.arange(len(model.user_ids))).any():
+        return NegGenError(
+            f"Nothing that '{user}' is known to have used in training is described, so nothing "
+            f"tells which new items to recommend; give a history of described items instead."
+        )
+    return NegGenError(
+        "This model learned nothing from descriptions (all its scores of new items are 0); "
+        "train it on the split cold-items, which chooses by new items."
+    )
 
 
 def _encoded(

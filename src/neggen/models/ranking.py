@@ -55,6 +55,7 @@ def recommend(
         blocked=blocked,
         vectors=model.item_vectors,
         diversity=diversity,
+        device=model.config.device,
     )
 
 
@@ -67,6 +68,7 @@ def best_lists(
     blocked: NDArray[np.bool_] | None,
     vectors: Callable[[Tensor], Tensor],
     diversity: float,
+    device: str,
 ) -> pl.DataFrame:
     """Return everybody's list, as :meth:`Recommender.recommend` does.
 
@@ -78,13 +80,14 @@ def best_lists(
         blocked: bool ``[items]``; these items are left out.
         vectors: positions of items, int64 ``[batch]``, to what tells which are alike.
         diversity: from 0 to 1; see :func:`neggen.models.diversity.spread`.
+        device: where the scores are, which decides how many are held at once.
 
     Raises:
         NegGenError: If ``diversity`` is out of range.
     """
     if not 0 <= diversity <= 1:
         raise NegGenError(f"diversity = {diversity} is not allowed: it goes from 0 to 1.")
-    pool, size = min(max(10 * k, POOL), len(items)), users_at_once(len(items))
+    pool, size = min(max(10 * k, POOL), len(items)), users_at_once(len(items), device)
     if diversity:
         width = vectors(torch.zeros(1, dtype=torch.int64)).shape[1]
         size = max(1, min(size, CHUNK_SCORES // (pool * width)))
@@ -193,8 +196,6 @@ def people_of(
     Raises:
         NegGenError: If a user or an item is unknown.
     """
-    if isinstance(users, str):
-        raise NegGenError(f"The users are one string, '{users}'; give a list of user ids.")
     if isinstance(users, Mapping):
         histories = history_matrix(model, users)
         names = pl.Series([str(name) for name in users], dtype=pl.String)

@@ -21,7 +21,8 @@ from neggen.models.graph import normalized_adjacency, propagate, smooth
 from neggen.models.parts import dropped, initial_nodes
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
-from neggen.training.trainable import Factors, seeded
+from neggen.seeding import seeded
+from neggen.training.trainable import Factors
 
 
 class SLMRecConfig(TrainConfig, ContentConfig):

@@ -1,4 +1,4 @@
-"""How models hand out and take back what they saved: sparse patterns, and names with a prefix."""
+"""How models hand out and take back sparse patterns."""
 
 from __future__ import annotations
 
@@ -32,9 +32,3 @@ def unpack_csr(
     matrix = csr_matrix((ones, indices, indptr), shape=shape)
     matrix.check_format()  # that no index lies beyond the columns, ValueError
     return matrix
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors named ``prefix/…``, without that part of their names."""
-    start = f"{prefix}/"
-    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

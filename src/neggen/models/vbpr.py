@@ -17,7 +17,7 @@ from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
 from neggen.models.features import features_hash, item_features
 from neggen.models.mf import MFModule
-from neggen.training.trainable import seeded
+from neggen.seeding import seeded
 
 
 class VBPRConfig(RankingConfig, ContentConfig):
@@ -54,7 +54,7 @@ class VBPRModule(MFModule):
     def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return ‖U‖ + ‖P‖ + ‖N‖, Frobenius norms over the number of rows, as the MMRec toolbox."""
         roles = (users, positives, negatives)  # squared lengths, each [rows]
-        norms = [role.sum().clamp(min=1e-30).sqrt() / len(role) for role in roles]
+        norms = [role.sum().clamp(min=1e-30).sqrt() / max(1, len(role)) for role in roles]
         return torch.stack(norms).sum()
 
 

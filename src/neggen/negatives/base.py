@@ -1,8 +1,9 @@
 """What a sampler of negatives does: it proposes items, then takes some of them or makes new ones.
 
-Proposing needs no model and happens once a step; taking sees the embeddings under the present
-weights. Uniform sampling only proposes; dynamic sampling (DNS) proposes many and takes the one that
-scores highest; MixGCF proposes many and makes an embedding that belongs to no item.
+Proposing needs no model, so it may happen for several batches at once (unless ``ahead`` is False);
+taking sees the embeddings under the present weights. Uniform sampling only proposes; dynamic
+sampling (DNS) proposes many and takes the one that scores highest; MixGCF proposes many and makes
+an embedding that belongs to no item.
 """
 
 from __future__ import annotations

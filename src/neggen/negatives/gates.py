@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from neggen.seeding import seeded
+
 
 def linear_layers(dim: int, seed: int, device: torch.device, **outputs: int) -> nn.ModuleDict:
     """Return layers by name, initialized as torch does, whose own generator stays as it was.
@@ -15,7 +17,6 @@ def linear_layers(dim: int, seed: int, device: torch.device, **outputs: int) -> 
         device: where they live.
         outputs: the width of what each gives.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed + 2):  # what models draw begins with `seed`, and with the one after
         layers = {name: nn.Linear(dim, width) for name, width in outputs.items()}
     return nn.ModuleDict(layers).to(device)

@@ -50,7 +50,8 @@ class Generated(Sampler):
         if data.vectors is None:
             raise NegGenError(
                 "The sampler 'generated' needs encoded descriptions and negatives, which the data "
-                "lack; run `neggen generate`."
+                "lack; run neggen generate and neggen encode, or attach records and vectors with "
+                "data.replace(…)."
             )
         train = data.train.sorted_indices()
         users, self._items = train.shape

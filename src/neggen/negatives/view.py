@@ -19,8 +19,8 @@ class View:
     The final ones are the mean over hops. What models without propagation have is one hop, and so
     is what others show of themselves, unless a sampler looks hop by hop.
 
-    Everything is looked up by ``look_up``, whose gradient sums in a fixed order, unlike that of
-    ``table[rows]``.
+    What is looked up with a dense gradient is looked up by ``look_up``, whose gradient sums in a
+    fixed order, unlike that of ``table[rows]``.
     """
 
     def __init__(

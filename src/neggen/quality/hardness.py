@@ -52,9 +52,9 @@ def measure_hardness(
     that are as the negative says. The figure is the mean over all of them.
 
     ``uniform`` is one unseen item; ``dns`` the highest scored of 16 (Zhang et al. 2013); ``mixgcf``
-    the highest scored of 16 mixtures α e⁺ + (1 − α) e⁻ with α uniform in (0, 1) each (positive
-    mixing of MixGCF, Huang et al. 2021, on the final embeddings, which are all that a saved model
-    has, instead of one a layer).
+    the highest scored of 16 mixtures α e⁺ + (1 − α) e⁻ with one α a pair, uniform in (0, 1)
+    (positive mixing of MixGCF, Huang et al. 2021, on the final embeddings, which are all that a
+    saved model has, instead of one a layer).
 
     Args:
         factors: the model's user ``[users, d]`` and item ``[items, d]`` embeddings.
@@ -83,7 +83,7 @@ def measure_hardness(
         score = (profile * items_of[positive]).sum(1, keepdim=True)  # [batch, 1]
         samples = sampler.sample(user, CANDIDATES, generator)
         rivals = torch.einsum("bd,bcd->bc", profile, items_of[samples])  # [batch, candidates]
-        alpha = torch.rand(rivals.shape, generator=generator)
+        alpha = torch.rand((len(batch), 1), generator=generator)
         mixed = alpha * score + (1 - alpha) * rivals  # scores are linear in item embeddings
         for name, chosen in (
             ("uniform", rivals[:, :1]),

@@ -97,7 +97,7 @@ def load_run(folder: Path, settings: ServeSettings) -> Loaded:
         index=build_index(model, settings),
         words=load_words(run, model, wanted=settings.encoder),
         item_ids=model.item_ids.to_list(),
-        users_of=np.bincount(model._seen.indices, minlength=len(model.item_ids)),
+        users_of=model._popularity.numpy(),
         attributes=_item_table(run, model),
     )
     # Which also makes everything that is made when first used.

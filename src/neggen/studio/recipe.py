@@ -12,6 +12,7 @@ from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.reviews import BY_HAND
 from neggen.models import model_class
+from neggen.overrides import flat, override
 from neggen.run_names import usual_name
 from neggen.studio.groups import RunGroup
 from neggen.workspace import Workspace
@@ -65,7 +66,7 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
             run.folder.name,
             group.model,
             group.title,
-            tuple((name, str(value)) for name, value in _flat(manifest)),
+            tuple((name, str(value)) for name, value in flat(manifest)),
         )
         for group in groups
         for run, manifest in zip(group.runs, group.manifests, strict=True)
@@ -73,10 +74,10 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
 
 
 def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
-    usual = dict(_flat(model_class(manifest["model"]).config_class().identity()))
-    for name, value in _flat(manifest["settings"]):
+    usual = dict(flat(model_class(manifest["model"]).config_class().identity()))
+    for name, value in flat(manifest["settings"]):
         if value != usual.get(name) and name != "seed":
-            yield f"--set {shlex.quote(f'{name}={value}')}"
+            yield f"--set {shlex.quote(override(name, value))}"
 
 
 def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -86,11 +87,3 @@ def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"--seed {seed}"
     if split.seed != seed and split.kind in DRAWN_SPLITS:
         yield f"--split-seed {split.seed}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -56,12 +56,18 @@ class SamplerContract:
     def draw(
         self, data: Dataset, *, seed: int = 0, times: int = 40, device: str = "cpu"
     ) -> tuple[Batch, Draw, Tensor]:
+        """Sample with a new sampler; see :meth:`draw_with`."""
+        sampler = self.sampler(data, device)
+        sampler.prepare(WIDTH, seed=0)
+        return self.draw_with(sampler, data, seed=seed, times=times, device=device)
+
+    def draw_with(
+        self, sampler: Sampler, data: Dataset, *, seed: int, times: int, device: str = "cpu"
+    ) -> tuple[Batch, Draw, Tensor]:
         """Sample for every interaction, ``times`` over; also return the embeddings looked at.
 
         These are ``[users + items, hops, d]`` and want gradients.
         """
-        sampler = self.sampler(data, device)
-        sampler.prepare(WIDTH, seed=0)
         users, items = data.train.nonzero()
         users, items = (torch.from_numpy(each).long().repeat(times) for each in (users, items))
         users, items = users.to(device), items.to(device)
@@ -122,12 +128,20 @@ class SamplerContract:
             assert by_hop.grad.abs().sum() > 0
 
     def test_what_it_remembers_is_saved(self) -> None:
-        """Its state can be stored and taken back, so that training can be resumed."""
+        """A sampler that takes over the state of another goes on as that one would have."""
         data = self.data()
         one, other = self.sampler(data), self.sampler(data)
         one.prepare(WIDTH, seed=0)
         other.prepare(WIDTH, seed=1)
+        self.draw_with(one, data, seed=1, times=2)
         other.load_state_dict(one.state_dict())
+        (_, drawn, _), (_, again, _) = (
+            self.draw_with(each, data, seed=2, times=2) for each in (one, other)
+        )
+        assert drawn.items.equal(again.items)
+        if drawn.embeddings is not None:
+            assert again.embeddings is not None
+            assert drawn.embeddings.equal(again.embeddings)
 
     def test_refuses_a_user_with_nothing_left(self) -> None:
         """A user who has every item would make a sampler loop forever; it says so instead."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from neggen.errors import not_installed
 from neggen.models.base import OnPhaseEpoch
+from neggen.overrides import flat
 from neggen.runs import Run
 from neggen.tracking import TRACKERS
 from neggen.tracking.base import TrackedRun, Tracker
@@ -91,7 +92,7 @@ def _open(
     """Open trackers one by one, so that those that are open are known if one cannot be."""
     kept = _kept(folder)
     for cls in classes:
-        followed = TrackedRun(folder, dict(_flat(parameters)), kept.setdefault(cls.name, {}))
+        followed = TrackedRun(folder, _plain(parameters), kept.setdefault(cls.name, {}))
         trackers.append(cls(followed))
         write_toml(folder / "tracking.toml", kept)
 
@@ -108,12 +109,9 @@ def _installed(name: str) -> type[Tracker]:
     return cls
 
 
-def _flat(
-    settings: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, str | int | float | bool]]:
-    """Yield settings with dotted names; what is no plain value as text."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float)) else str(value)
+def _plain(settings: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Return settings by dotted name; what is no plain value as text."""
+    return {
+        name: value if isinstance(value, (bool, int, float)) else str(value)
+        for name, value in flat(settings)
+    }

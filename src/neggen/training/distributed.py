@@ -37,7 +37,8 @@ def joined(device: str, timeout: timedelta = TIMEOUT) -> Iterator[bool]:
     """Join the processes that torchrun started, for a block.
 
     Yields whether this is the first one, which alone writes and reports. Tensors meet by gloo on
-    CPUs, and by nccl on GPUs, of which each process takes one.
+    CPUs, and by nccl on GPUs, of which each process takes one. A process that ends is noticed at
+    the next meeting; by nccl, after ``timeout``, and torch then ends the others itself.
 
     Args:
         device: where the tensors live; ``cuda`` with torchrun, not ``cuda:N``.
@@ -51,7 +52,7 @@ def joined(device: str, timeout: timedelta = TIMEOUT) -> Iterator[bool]:
         return
     backend = "gloo"
     if device != "cpu":
-        backend = "nccl"
+        backend = "cpu:gloo,cuda:nccl"
         _take_gpu(device)
     try:
         dist.init_process_group(backend, timeout=timeout)
@@ -73,10 +74,10 @@ def writes() -> bool:
 def first_says(answer: bool, device: str) -> bool:
     """Return the answer of the first process, for which the others wait."""
     if dist.is_initialized():
-        told = torch.tensor(int(answer), device=device)
+        told = torch.tensor(int(answer))  # by gloo, so that no GPU waits busily
         with _meeting():
             dist.broadcast(told, 0)
-        answer = bool(told)
+            answer = bool(told)
     return answer
 
 
@@ -129,8 +130,13 @@ def ranking_figures(
     """
     users = np.flatnonzero(np.diff(target.indptr))
     measure = partial(evaluate_ranking, score, seen, ks=ks, candidates=candidates, device=device)
-    if not dist.is_initialized() or len(users) < dist.get_world_size():
+    if not dist.is_initialized():
         return measure(target).metrics
+    if len(users) < dist.get_world_size():
+        figures = measure(target).metrics
+        told = torch.tensor(list(figures.values()), dtype=torch.float64, device=device)
+        start_alike([told])
+        return dict(zip(figures, told.tolist(), strict=True))
     own = np.array_split(users, dist.get_world_size())[dist.get_rank()]
     result = measure(_only(target, own))
     per_user = torch.zeros(len(result.per_user), len(users))

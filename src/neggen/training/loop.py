@@ -19,12 +19,13 @@ from neggen.errors import NegGenError, nearest
 from neggen.evaluation.ranking import Scorer, candidates_of
 from neggen.negatives.base import Batch, Sampler
 from neggen.training import distributed
+from neggen.training.checkpoint import under
 from neggen.training.checkpoints import kept_checkpoints, load_checkpoint, save_checkpoint
 from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
 """List lengths measured on validation, so ``metric`` may be ``recall@10``, ``ndcg@20``, …"""
-RULES = 2
+RULES = 3
 """Raise it when the same settings train in another way: no checkpoint from before is resumed."""
 PROPOSED_AT_ONCE = 1 << 17
 """Negatives proposed together: a search warms the cache for the next one."""
@@ -75,7 +76,8 @@ def train(
     """Train ``module`` in place and leave it with the weights that validated best.
 
     Validation ranks all items, or the new ones if all that validates is new; see
-    :func:`~neggen.evaluation.ranking.candidates_of`.
+    :func:`~neggen.evaluation.ranking.candidates_of`. If a module cannot tell these apart, and so
+    validates alike all the way, it is left with its last weights.
 
     The start itself is a candidate: it is evaluated before the first step, so a module that starts
     at a good model can only be replaced by one that validates better.
@@ -85,8 +87,8 @@ def train(
         interactions: what to learn from, 0/1 CSR ``[users, items]``.
         valid: what to choose the weights by, 0/1 CSR ``[users, items]``.
         config: the settings.
-        checkpoint: file to save to and to resume from; an interrupted run ends bit-equal to an
-            undisturbed one.
+        checkpoint: file to save to and to resume from. An interrupted run ends bit-equal to an
+            undisturbed one on a CPU; on a GPU, up to the rounding of its sparse products.
         fingerprint: identifies data and settings; a checkpoint with another one is refused.
         on_epoch: called after every epoch.
 
@@ -166,7 +168,9 @@ def train(
             save_checkpoint(checkpoint, tensors, meta, config.keep_checkpoints)
             saved_at = time.monotonic()
 
-    module.load_state_dict(best)
+    told = {tuple(log.valid.values()) for log in state.history if log.valid}
+    if candidates is None or len(told) > 1:  # else these are new items that it cannot tell apart
+        module.load_state_dict(best)
     return state
 
 
@@ -276,19 +280,20 @@ def _restore(
             f"train under another run name, or delete the file."
         )
 
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-    module.load_state_dict(under("module/"))
+    module.load_state_dict(under("module", tensors))
     whole = optimizer.state_dict()
     slots: dict[int, dict[str, Any]] = {}
-    for name, tensor in under("optimizer/").items():
+    for name, tensor in under("optimizer", tensors).items():
         position, _, slot = name.partition("/")
         slots.setdefault(int(position), {})[slot] = tensor
     whole["state"] = slots
     optimizer.load_state_dict(whole)
-    generator.set_state(tensors["generator"])
+    drawn = tensors["generator"]
+    if len(drawn) == len(generator.get_state()):
+        generator.set_state(drawn)
+    else:  # of another kind of device, which draws other numbers anyway
+        generator.manual_seed(generator.initial_seed() + meta["state"]["epoch"])
     state = TrainState(**{**meta["state"], "history": []})
     state.history = [EpochLog(**log) for log in meta["state"]["history"]]
     device = next(module.parameters()).device
-    return state, {name: tensor.to(device) for name, tensor in under("best/").items()}
+    return state, {name: tensor.to(device) for name, tensor in under("best", tensors).items()}

@@ -32,18 +32,20 @@ def info_nce(
     Args:
         anchors: ``[batch, d]``.
         positives: ``[batch, d]``; those of the other rows serve as negatives too.
-        negatives: each row's own negatives, ``[batch, completions, d]``.
+        negatives: each row's own negatives, ``[batch, completions, d]``; a zero one is none.
         temperature: τ.
         items: what each row is about, ``[batch]``; rows about the same item are not negatives of
             each other.
     """
     anchors = F.normalize(anchors, dim=-1)
     positives = F.normalize(positives, dim=-1)
+    none = ~negatives.any(-1)  # [batch, completions]
     negatives = F.normalize(negatives, dim=-1)
     in_batch = anchors @ positives.T  # [batch, batch], the diagonal is the positive
     if items is not None:
         twins = (items[:, None] == items).fill_diagonal_(False)  # [batch, batch]
         in_batch = in_batch.masked_fill(twins, -torch.inf)
     own = torch.einsum("bd,bkd->bk", anchors, negatives)  # [batch, completions]
+    own = own.masked_fill(none, -torch.inf)
     logits = torch.cat([in_batch, own], dim=1) / temperature
     return F.cross_entropy(logits, torch.arange(len(anchors), device=anchors.device))

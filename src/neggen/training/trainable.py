@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neggen.evaluation.ranking import Scorer
@@ -59,25 +59,25 @@ class Trainable(nn.Module, ABC):
 
 
 class Factors(Trainable):
-    """A module whose score is the dot product of a user and an item embedding."""
+    """A module whose score is the dot product, or the cosine, of a user and an item embedding."""
+
+    cosine: bool = False
+    """Whether it ranks by cosines."""
 
     @abstractmethod
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return user ``[users, d]`` and item ``[items, d]`` embeddings."""
 
+    def ranking_embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return embeddings whose dot products are the scores, shaped as :meth:`embeddings`."""
+        users, items = self.embeddings()
+        return (F.normalize(users), F.normalize(items)) if self.cosine else (users, items)
+
     def scorer(self) -> Scorer:
         """Return the scorer of the present embeddings, which are computed once."""
-        return dot_scorer(*self.embeddings())
+        return dot_scorer(*self.ranking_embeddings())
 
 
 def dot_scorer(users: Tensor, items: Tensor) -> Scorer:
     """Return a scorer for user ``[users, d]`` and item ``[items, d]`` embeddings."""
     return lambda batch: users[batch] @ items.T
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's own generator for a block (weight initialization) and restore it after."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -1,0 +1,70 @@
+"""Settings as words of a command line, by dotted names, and laid over each other."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from neggen.errors import NegGenError
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """Turn ``["alpha=0.01", "base.layers=2"]`` into ``{"alpha": 0.01, "base": {"layers": 2}}``.
+
+    Values are read as TOML, or as JSON; what is neither is a string.
+
+    Raises:
+        NegGenError: If an entry has no ``=``, or sets a key inside what another sets to a value.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator or not key.strip():
+            raise NegGenError(f"--set {setting!r} should read key=value, such as alpha=0.01.")
+        table, (*parents, leaf) = values, key.strip().split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise NegGenError(f"--set {setting!r} contradicts the value given for '{parent}'.")
+        table[leaf] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        if text.lstrip()[:1] in ("{", "["):  # such as {"name": "dns"}, which TOML writes with =
+            return json.loads(text)
+    except ValueError:
+        pass
+    return text.strip()
+
+
+def override(name: str, value: Any) -> str:
+    """Return ``name=value`` as :func:`parse_overrides` reads it."""
+    plain = isinstance(value, str) and _value(value) == value
+    return f"{name}={value if plain else json.dumps(value)}"
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings by dotted name, those in tables included."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` laid over it, nested tables included."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
+    return result
