@@ -8,13 +8,13 @@ DATA ?= $(NEGGEN_DATA)
 
 .PHONY: demo test lint docs bench clean
 
-## the whole story on the built-in shop; writes demo/report.html
+## a complete demo on the built-in shop; writes demo/report.html
 demo: $(READY)
 	$(BIN)/neggen demo demo
 
 ## every test; data-dependent ones run when NEGGEN_DATA names the folder of data sets
 test: $(TESTED)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ## style and types
 lint: $(TESTED)
@@ -35,12 +35,13 @@ bench: $(TESTED)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --no-compile --editable .
 	touch $@
 
-$(TESTED): $(READY)
-	$(BIN)/pip install --quiet --editable ".[dev]"
-	touch $@
+$(TESTED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-compile --editable ".[dev]"
+	touch $(READY) $@
 
 clean:
 	rm -rf $(VENV) demo site .pytest_cache .ruff_cache .mypy_cache

@@ -10,6 +10,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import asyncio
+import gc
 import hashlib
 import json
 import runpy
@@ -30,6 +31,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
+from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
@@ -37,6 +39,43 @@ from neggen.testing.serving import serve_in_thread
 from neggen.workspace import Workspace
 
 torch.set_num_threads(1)
+
+FIRST = (
+    "cli/test_compare.py",
+    "docs/test_code.py",
+    "comparison/test_tuning.py",
+    "generation/test_distributed.py",
+    "comparison/test_run.py",
+    "training/test_distributed.py",
+    "cli/test_generate.py",
+    "encoding/test_distributed.py",
+    "cli/test_interruptions.py",
+    "docs/test_notebooks.py",
+    "cli/test_demo.py",
+    "training/test_checkpoints.py",
+    "cli/test_whole_way.py",
+    "data/test_picture_fuzz.py",
+)
+"""The files that take longest, which are begun first: no process is left alone with one at the end.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    place = {name: number for number, name in enumerate(FIRST)}
+    here = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        return place.get(item.path.relative_to(here).as_posix(), len(FIRST))
+
+    items.sort(key=turn)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+
 
 GOOD = {"marked": "A [red] mug with [dots].", "replacements": ["blue", "stripes"]}
 
@@ -168,6 +207,15 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop = make_shop(60, 60)
     items = shop.items.drop("image")
     return build(tmp_path_factory.mktemp("described") / "w", items, shop.interactions, None).path
+
+
+@pytest.fixture(scope="session")
+def encoded(described: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That workspace in the vectors of the built-in encoder; to be copied or read only."""
+    place = tmp_path_factory.mktemp("encoded") / "w"
+    workspace = Workspace.open(shutil.copytree(described, place))
+    encode(workspace, load_dataset(workspace), read_records(workspace.records_path), TextEncoder())
+    return place
 
 
 @pytest.fixture

@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from neggen.config import (
-    EASEConfig,
-    LightGCNConfig,
-    NegGenConfig,
-    SplitConfig,
-    merged,
-    parse_overrides,
-)
+from neggen.config import EASEConfig, LightGCNConfig, NegGenConfig, SplitConfig
 from neggen.errors import NegGenError
+from neggen.overrides import flat, merged, override, parse_overrides
 from neggen.recipe import Recipe
 from neggen.workspace import read_toml, write_toml
 
@@ -33,6 +27,8 @@ CONFIGS = [EASEConfig, LightGCNConfig, NegGenConfig, SplitConfig]
         (NegGenConfig, {"base": 3}, r"NegGenConfig.base = 3 is not allowed"),
         (SplitConfig, {"kind": "rnadom"}, r"SplitConfig.kind = 'rnadom' is not allowed"),
         (SplitConfig, {"test_share": 0.9}, r"SplitConfig.test_share = 0.9 is not allowed"),
+        (SplitConfig, {"test_share": 0.3}, "'random' has a rule of its own .* leave the shares"),
+        (SplitConfig, {"kind": "given", "valid_share": 0.3}, "one of time, cold-items"),
     ],
 )
 def test_a_wrong_setting_ends_in_one_helpful_sentence(config, values, message) -> None:
@@ -114,3 +110,17 @@ def test_unreadable_recipes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"alpha = \xff")
     with pytest.raises(NegGenError, match=r"bad.toml is not valid TOML"):
         read_toml(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.5, 3, True, "embedding", "recall@20", "3", "true", "", [1, 2], [], {"name": "dns", "top": 2},
+     [{"name": "uniform"}, {"name": "dns", "candidates": 4}], "{", 'a "b"'],
+)  # fmt: skip
+def test_an_override_is_read_as_it_was_written(value) -> None:
+    assert parse_overrides([override("key.inner", value)]) == {"key": {"inner": value}}
+
+
+def test_settings_by_dotted_name() -> None:
+    nested = {"a": 1, "base": {"b": [2], "deeper": {"c": "3"}}, "empty": {}}
+    assert dict(flat(nested)) == {"a": 1, "base.b": [2], "base.deeper.c": "3"}

@@ -36,6 +36,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: recency-pack\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[neggen_test.collections]\nordered = collections:OrderedDict\ndeque = recency_pack:None\n"
+        "broken = recency_pack:Gone\n"
         "[neggen.samplers]\nrecency = recency_pack:Recency\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -96,9 +97,11 @@ def test_an_installed_package_adds_a_class(package: Path) -> None:
 
     collections = registry("neggen_test.collections")
     assert collections.find("ordered") is OrderedDict
-    assert sorted(collections) == ["counter", "deque", "ordered"]
+    assert sorted(collections) == ["broken", "counter", "deque", "ordered"]
     assert collections.find("deque") is deque, "what is built in stays"
     assert "ordered" not in registry("neggen_test.others")
+    with refuses("'broken' cannot be imported from recency_pack:Gone", "remove the package"):
+        collections.find("broken")
 
 
 def test_an_installed_sampler_is_known_by_its_name(package: Path) -> None:

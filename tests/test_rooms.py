@@ -11,7 +11,7 @@ import pytest
 import neggen
 
 ROOMS = [
-    ("errors", "event_loop", "config", "registry", "workspace"),
+    ("errors", "event_loop", "config", "overrides", "registry", "seeding", "workspace"),
     ("data",),
     ("generation",),
     ("encoding",),

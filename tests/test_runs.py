@@ -342,7 +342,7 @@ def test_a_part_without_interactions_is_named(ready: Workspace) -> None:
     kind = labels.schema["part"]
     only = labels.with_columns(part=pl.lit("train").cast(kind))
     only.write_parquet(name)
-    with pytest.raises(NegGenError, match=r"part 'test' of .* has no interactions"):
+    with pytest.raises(NegGenError, match="part 'test' has no interactions"):
         evaluate_run(run)
     assert load_dataset(ready, SPLIT).test.nnz == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,8 @@ import pytest
 
 from neggen.cli.explain import _signed
 from neggen.config import SplitConfig
-from neggen.data.dataset import Dataset
-from neggen.data.shop import make_shop
-from neggen.data.store import load_dataset, save_dataset
-from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
-from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.record_files import read_records
-from neggen.generation.run import generate
 from neggen.models.explain import explain
 from neggen.runs import Run, train_run, with_vectors
 from neggen.workspace import Workspace
@@ -30,15 +25,9 @@ USER = "u00001"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """NegGen on a small shop's texts, encoded as users would; EASE beside it."""
-    place = Workspace(tmp_path_factory.mktemp("explain") / "w")
-    shop = make_shop(56, 40, interactions_per_user=10)
-    made = Dataset.from_frames(shop.interactions, shop.items.drop("image"))
-    save_dataset(place, made, source="the built-in shop")
-    data = load_dataset(place, SplitConfig.build({}))
-    generate(place, data, CatalogueBackend(data))
-    encode(place, data, read_records(place.records_path), TextEncoder())
+    place = Workspace(shutil.copytree(encoded, tmp_path_factory.mktemp("explain") / "w"))
     train_run(place, "ease", {}, SplitConfig.build({}))
     settings = {**FEW, "effect_weights": (1.0,)}
     return train_run(place, "neggen", settings, SplitConfig.build({}), name="why")

@@ -214,7 +214,7 @@ def test_a_budget_does_not_count_the_free_answers_of_another_model(
 
 def test_a_local_model_answers_every_item(cli: Cli, place: Path, tiny_model: Path) -> None:
     pytest.importorskip("llguidance", reason="needs the extra local")
-    told = cli("generate", place, "--local", tiny_model, "--max-tokens", 40, "--attempts", 1)
+    told = cli("generate", place, "--local", tiny_model, "--max-tokens", 8, "--attempts", 1)
     # What a random model says is well-formed at best.
     assert told.code == 2
     assert f"local: {tiny_model.name} gave no valid record" in told.remark()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from neggen.config import SplitConfig, parse_overrides
+from neggen.config import SplitConfig
 from neggen.errors import NegGenError
+from neggen.overrides import parse_overrides
 from neggen.runs import Run, train_run
 from neggen.training.checkpoint import load_tensors
 from neggen.workspace import Workspace

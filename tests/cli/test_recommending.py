@@ -10,10 +10,6 @@ import polars as pl
 import pytest
 
 from neggen.config import SplitConfig
-from neggen.data.store import load_dataset
-from neggen.encoding.store import encode
-from neggen.encoding.text import TextEncoder
-from neggen.generation.record_files import read_records
 from neggen.runs import Run, train_run
 from neggen.workspace import Workspace
 
@@ -22,11 +18,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def run(described: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Linear NegGen on a copy of the small shop, encoded as users would."""
     place = tmp_path_factory.mktemp("recommending") / "w"
-    workspace = Workspace.open(shutil.copytree(described, place))
-    encode(workspace, load_dataset(workspace), read_records(workspace.records_path), TextEncoder())
+    workspace = Workspace.open(shutil.copytree(encoded, place))
     return train_run(workspace, "neggen-linear", {}, SplitConfig.build({}))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import polars as pl
 import pytest
 
+from neggen.comparison import fitting
 from neggen.comparison.fitting import Fit, Task
 from neggen.comparison.loading import split_data, varied_data
 from neggen.comparison.measuring import measure
@@ -16,8 +18,10 @@ from neggen.data.selection import selected
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.generation.record_files import read_records
+from neggen.models.base import FitContext
 from neggen.models.ease import EASE
 from neggen.runs import with_vectors
+from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, read_toml, write_toml
 
 
@@ -82,7 +86,7 @@ def test_other_answers_are_other_distances_of_lists(ready: Workspace, word_encod
     encode(ready, data, again, word_encoder)
     after, name = fit(), "intra_list_distance@20"
     split = with_vectors(ready, load_dataset(ready, SplitConfig()))
-    measured = measure(EASE().fit(split), split, "test", "cpu")
+    measured = measure(EASE().fit(split), split, "test")
     assert after.diversity["test"][name] == measured.beyond[name]
     assert after.diversity["test"][name] != before.diversity["test"][name]
     assert after.metrics == before.metrics
@@ -130,3 +134,30 @@ def test_a_sampler_that_learns_from_vectors_makes_a_row_that_does(ready: Workspa
     assert "vectors_hash" not in own.identity(plain)
     assert own.identity(settings)["vectors_hash"] != placebo.identity(settings)["vectors_hash"]
     assert own.fit(settings).metrics["test"]["recall@20"] > 0
+
+
+@pytest.mark.parametrize("phase", ["lightgcn", "neggen"])
+def test_an_interrupted_fit_goes_on(phase: str, ready: Workspace, monkeypatch) -> None:
+    few = {"epochs": 6, "dim": 8, "evaluate_every": 2, "checkpoint_seconds": 0}
+    settings, seen = {**few, "heads": 2, "base": few}, []
+    undisturbed = Task(ready, Row(model="neggen"), SplitConfig(), 0, "cpu").fit(settings)
+    shutil.rmtree(ready.path / "studies")
+
+    def interrupt(of_phase: str, log: EpochLog) -> None:
+        if (of_phase, log.epoch) == (phase, 4):
+            raise KeyboardInterrupt
+
+    task = Task(ready, Row(model="neggen"), SplitConfig(), 0, "cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "FitContext", partial(FitContext, on_epoch=interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            task.fit(settings)
+    assert not list(ready.path.glob("studies/cache/fits/*.json"))
+    told = partial(FitContext, on_epoch=lambda *told: seen.append(told))
+    monkeypatch.setattr(fitting, "FitContext", told)
+    resumed = task.fit(settings)
+    epochs = {of: [log.epoch for name, log in seen if name == of] for of, _ in seen}
+    rest = {phase: [4, 5, 6]}
+    assert epochs == (rest if phase == "neggen" else {**rest, "neggen": [*range(7)]})
+    assert resumed.metrics == undisturbed.metrics
+    assert not list(ready.path.glob("studies/cache/*/*.checkpoints"))

@@ -22,7 +22,7 @@ from neggen.workspace import Workspace
 def test_slices_are_of_the_very_lists_that_were_measured(ready: Workspace) -> None:
     data = load_dataset(ready, SplitConfig())
     model = Popularity().fit(data)
-    found = measure(model, data, "test", "cpu")
+    found = measure(model, data, "test")
     counts = data.train.toarray().sum(0)
     order = sorted(range(len(counts)), key=lambda i: counts[i])
     share, tail = 0.0, set()
@@ -54,13 +54,13 @@ def test_slices_are_of_the_very_lists_that_were_measured(ready: Workspace) -> No
     means = [np.mean([counts[i] for i in row[:20] if i >= 0]) for row in found.result.lists]
     assert found.beyond["popularity@20"] == pytest.approx(np.mean(means))
     assert "intra_list_distance@20" not in found.beyond, "there are no vectors"
-    described = measure(model, with_vectors(ready, data), "test", "cpu").beyond
+    described = measure(model, with_vectors(ready, data), "test").beyond
     assert 0 < described["intra_list_distance@20"] < 1
 
 
 def test_where_everything_is_cold(ready: Workspace) -> None:
     data = load_dataset(ready, SplitConfig(kind="cold-items"))
-    found = measure(Popularity().fit(data), data, "test", "cpu")
+    found = measure(Popularity().fit(data), data, "test")
     cold = np.unique(data.test.indices)
     assert found.slices["tail"] == {"users": 0, "targets": 0, "recall@20": None, "ndcg@20": None}
     assert found.slices["cold"]["targets"] == data.test.nnz

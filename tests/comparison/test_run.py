@@ -15,6 +15,7 @@ from neggen.comparison.space import packaged
 from neggen.comparison.study import Study
 from neggen.comparison.tables import main_table
 from neggen.config import SplitConfig
+from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
@@ -171,7 +172,7 @@ def test_every_ablation_for_real(checkers: Workspace) -> None:
     hashes = {fit["identity"].get("vectors_hash") for fit in map(_json, fits.glob("*.json"))}
     assert len(hashes) == 9, "LightGCN has none; as recorded, five other negatives, two modalities"
     for name, sweep in found["sweeps"].items():
-        assert len(sweep["valid"]) == len(sweep["test"]) == 2
+        assert len(sweep["valid"]) == len(sweep["tested"]) == 2
         assert (checkers.path / "studies" / "ablations" / f"sweep-{name}.png").is_file()
     assert (
         found["sweeps"]["contrast"]["valid"][0]
@@ -201,6 +202,37 @@ def test_cold_items_are_ranked_among_cold_items(ready: Workspace) -> None:
     cold = np.unique(data.test.indices)
     assert 5 < len(cold) < 20
     assert found["metrics"]["recall@20"] == [1.0], "there are fewer than twenty"
+
+
+def test_the_table_is_about_the_further_test_set_it_names(tmp_path: Path) -> None:
+    place, shop = Workspace(tmp_path / "w"), make_shop(items=60, users=50)
+    shop.draw(tmp_path / "pictures")
+    save_dataset(place, shop.dataset(tmp_path / "pictures"), source="the built-in shop")
+    study = Study.parse({"seeds": 1, "part": "shifted", "reference": "ease", "rows": ROWS})
+    found = run_study(place, study, "shifted")
+    data = load_dataset(place, SplitConfig())
+    model = EASE(regularization=50.0).fit(data)
+    shifted = evaluate_ranking(model.score_index, data.everything, data.matrix("shifted"))
+    test = evaluate_ranking(model.score_index, data.train, data.test)
+    ease = found["rows"]["ease"]
+    assert ease["metrics"]["recall@20"] == [shifted.metrics["recall@20"]]
+    assert ease["metrics"]["recall@20"] != [test.metrics["recall@20"]]
+    valid = evaluate_ranking(model.score_index, data.train, data.valid)
+    assert ease["valid"] == [valid.metrics["ndcg@20"]], "choosing knows of no test set"
+    table = pl.read_parquet(place.path / "studies" / "shifted" / "per_user.parquet")
+    assert table.filter(row="ease")["ndcg@20"].to_list() == pytest.approx(
+        shifted.per_user["ndcg@20"].tolist()
+    )
+
+
+@pytest.mark.parametrize(("split", "seeds"), [("random", 1), ("random", 2), ("cold-items", 1)])
+def test_the_table_says_what_descriptions_know(ready: Workspace, split: str, seeds: int) -> None:
+    rows = {"popularity": {"model": "popularity"}}
+    found = run_study(ready, Study.parse({"seeds": seeds, "split": split, "rows": rows}), "knows")
+    assert found["writers"] == ["catalogue (no language model)"]
+    told = (ready.path / "studies" / "knows" / "results.md").read_text()
+    usual = (split, seeds) == ("random", 1)
+    assert ("know something of what is tested" in told) is not usual
 
 
 def test_a_part_that_is_not_there(ready: Workspace) -> None:

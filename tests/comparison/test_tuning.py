@@ -129,7 +129,7 @@ def test_a_larger_budget_tries_what_is_left_of_a_grid(groups: Workspace, tmp_pat
     grid = {"regularization": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5]}
     start = {"settings": {"regularization": 1e6}}
     fresh = tuned(groups, study_of(grid, budget=9, **start), tmp_path / "fresh.db")
-    for fewer in (1, 2, 3, 5):
+    for fewer in (1, 3):
         path = tmp_path / f"{fewer}.db"
         tuned(groups, study_of(grid, budget=fewer, **start), path)
         before = stored(path)

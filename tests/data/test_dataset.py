@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset, index_of
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
@@ -198,3 +199,13 @@ def test_it_says_how_large_it_is() -> None:
     data = Dataset.from_frames(frame)
     assert repr(data) == "Dataset(2 users, 3 items, 6 interactions)"
     assert repr(data.split()) == "Dataset(2 users, 3 items, 6 interactions, split random-0)"
+
+
+def test_settings_of_a_split_are_keywords() -> None:
+    data = dataset([(u, i) for u in range(6) for i in range(9)])
+    wide = data.split("cold-items", seed=3, test_share=0.3)
+    assert wide.split_config == SplitConfig(kind="cold-items", seed=3, test_share=0.3)
+    again = data.split(SplitConfig(kind="cold-items", test_share=0.3), seed=3)
+    assert (again.parts == wide.parts).all()
+    with pytest.raises(NegGenError, match=r"'sed' is not a setting of SplitConfig"):
+        data.split(sed=3)

@@ -22,7 +22,7 @@ from PIL import Image
 
 FORMATS = ("JPEG", "JPEG progressive", "PNG", "PNG palette", "APNG", "WEBP", "WEBP lossless",
            "GIF", "GIF animated", "BMP", "AVIF", "MPO", "PNG 16", "JPEG CMYK")  # fmt: skip
-ROUNDS = 500
+ROUNDS = 200
 """Damaged pictures of each format."""
 MEBIBYTES = 300
 """What the process may grow by; a lying header may claim 64 megapixels, which take 244."""

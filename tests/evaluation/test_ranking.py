@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from neggen.errors import NegGenError
 from neggen.evaluation import ranking
 from neggen.evaluation.ranking import RankingResult, evaluate_ranking
 
@@ -136,3 +137,10 @@ def test_what_cannot_be_ranked_is_never_found() -> None:
     candidates = np.array([True, False, False])
     figures = measure(scores, seen, target, ks=[3], candidates=candidates).metrics
     assert figures["recall@3"] == figures["coverage@3"] == 0
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    scores = np.array([[3, 2, 1], [3, np.nan, 1]], dtype=np.float32)
+    target = np.array([[0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    with pytest.raises(NegGenError, match="scored some items as NaN"):
+        measure(scores, np.zeros_like(target), target, ks=[2])

@@ -119,7 +119,7 @@ def asked_for(server: ChatServer) -> Counter[str]:
 
 def when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Thread:
     def wait() -> None:
-        for _ in range(6000):
+        for _ in range(60_000):
             if condition():
                 act()
                 return
@@ -253,7 +253,7 @@ def test_a_driver_that_is_interrupted_and_then_killed_goes_on_where_it_was(
 
     arguments = [str(Path(__file__).parent), str(tmp_path), scripted.url, cluster.address]
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments, str(ITEMS)])
-    for _ in range(6000):
+    for _ in range(60_000):
         if scripted.answered > ITEMS // 2 or process.poll() is not None:
             break
         time.sleep(0.01)

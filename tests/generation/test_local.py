@@ -207,7 +207,7 @@ def test_a_batch_beyond_the_memory_is_halved(loaded: LoadedModel) -> None:
 def test_requests_that_come_one_after_another_share_a_batch(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "LINGER", 0.5)
+    monkeypatch.setattr(local, "LINGER", 2.0)
 
     async def run() -> None:
         backend = LocalBackend(str(tiny_model), batch_size=4)

@@ -128,3 +128,22 @@ def test_a_model_whose_settings_are_no_table_is_damaged(settings: object, tmp_pa
 def test_a_model_says_how_it_differs_from_the_usual_one() -> None:
     assert repr(EASE(regularization=3.0)) == "EASE(regularization=3.0)"
     assert repr(EASE()) == "EASE()"
+
+
+def test_a_fit_that_fails_leaves_no_model_of_the_data_before() -> None:
+    data = checkerboard()
+    model = LightGCN(dim=4, epochs=1).fit(data)
+    nothing_validates = data.replace(parts=np.where(data.parts == 1, 0, data.parts))
+    with pytest.raises(NegGenError, match="The validation part is empty"):
+        model.fit(nothing_validates)
+    with pytest.raises(NegGenError, match="is not fitted"):
+        model.recommend(["user-00"])
+
+
+def test_one_string_is_no_list_of_ids() -> None:
+    model = EASE().fit(checkerboard())
+    for ask in (model.recommend, model.score):
+        with pytest.raises(NegGenError, match=r"The users are one string, 'user-00'; give a list"):
+            ask("user-00")
+    with pytest.raises(NegGenError, match=r"The items are one string, 'item-00'; give a list"):
+        model.similar_items("item-00")

@@ -78,3 +78,10 @@ def test_the_pool_is_ten_times_the_list(monkeypatch: pytest.MonkeyPatch) -> None
     listed = model.recommend(users, 2, diversity=1).select("user_id", "item_id")
     assert len(listed.join(best, on=["user_id", "item_id"])) == len(listed)
     assert listed["user_id"].equals(pl.Series("user_id", [u for u in users for _ in range(2)]))
+
+
+def test_nobody_gets_no_list() -> None:
+    model = EASE().fit(checkerboard())
+    columns = ["user_id", "rank", "item_id", "score"]
+    assert model.recommend([], 3, diversity=0.5).columns == columns
+    assert model.recommend([], 3, diversity=0.5).is_empty()

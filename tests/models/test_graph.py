@@ -70,9 +70,13 @@ def test_propagation_leaves_its_input_alone() -> None:
 
 
 def test_tells_users_nothing_about_torchs_beta_state() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        normalized_adjacency(csr_matrix(some_interactions()))
+    torch.set_warn_always(True)  # and not once a process
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            normalized_adjacency(csr_matrix(some_interactions()))
+    finally:
+        torch.set_warn_always(False)
 
 
 def test_hop_by_hop_equals_the_dense_computation_and_passes_the_numerical_check() -> None:

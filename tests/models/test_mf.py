@@ -15,11 +15,11 @@ from neggen.models.grcn import GRCNConfig, GRCNModule
 from neggen.models.lattice import LATTICEConfig, LATTICEModule
 from neggen.models.lgmrec import LGMRecConfig, LGMRecModule
 from neggen.models.lightgcn import LightGCNModule
-from neggen.models.mf import MFModule
+from neggen.models.mf import MF, MFModule
 from neggen.models.mmgcn import MMGCNConfig, MMGCNModule
 from neggen.models.vbpr import VBPRConfig, VBPRModule
 from neggen.negatives.base import Batch
-from neggen.testing import triples
+from neggen.testing import checkerboard, triples
 
 
 def test_loss_and_gradient_are_those_of_bpr() -> None:
@@ -92,3 +92,14 @@ def test_rows_are_divided_only_where_the_loss_is_their_mean(small) -> None:
         assert whole == pytest.approx(mean, rel=1e-5), name
     divided = {name for name, module in modules.items() if module.by_row}
     assert divided == set(modules) - {"vbpr", "grcn", "mmgcn", "lgmrec"}
+
+
+def test_cosines_rank_if_they_are_told_to() -> None:
+    data = checkerboard()
+    few = {"dim": 8, "epochs": 3, "sampler": "in-batch", "loss": "ssm"}
+    by_dot, by_cosine = (MF(similarity=name, **few).fit(data) for name in ("dot", "cosine"))
+    for part in by_cosine.factors():
+        assert torch.allclose(part.norm(dim=1), torch.ones(len(part)))
+    assert by_dot.factors()[0].norm(dim=1).std() > 1e-3
+    first, other = (model.history["mf"] for model in (by_dot, by_cosine))
+    assert first[1].loss == other[1].loss, "training is the same"

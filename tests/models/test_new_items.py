@@ -193,3 +193,31 @@ def test_new_items_are_refused_in_a_sentence(
     silent = NegGen(**FEW, heads=4, base=FEW, effect_weights=(0.0,)).fit(known)
     with pytest.raises(NegGenError, match="learned nothing from descriptions"):
         silent.recommend_new_items(later.replace(vectors=vectors))
+
+
+def test_who_has_no_training_interactions_has_no_taste(
+    shop: Dataset, newcomers: tuple[Dataset, Dataset]
+) -> None:
+    known, later = newcomers
+    parts = known.parts.copy()
+    parts[known.users == 2] = 2
+    known = known.replace(parts=parts)
+    later = later.replace(vectors=encode_records(later, shop.records, WORDS))
+    model, user = LinearNegGen().fit(known), known.user_ids[2]
+    with pytest.raises(NegGenError, match=f"Nothing that '{user}' is known to have used in train"):
+        model.recommend_new_items(later, [user])
+    assert len(model.recommend_new_items(later, [user, known.user_ids[3]], k=1)) == 2
+
+
+def test_a_model_of_ids_is_trained_though_new_items_tell_it_nothing(shop: Dataset) -> None:
+    data = shop.split("cold-items")
+    short, long = (
+        LightGCN(dim=8, epochs=epochs, learning_rate=0.02).fit(data) for epochs in (1, 8)
+    )
+    logs = long.history["lightgcn"]
+    assert len({log.valid["recall@20"] for log in logs if log.valid}) == 1
+    seen = [
+        float((users @ items.T)[torch.from_numpy(data.train.toarray() > 0)].mean())
+        for users, items in (short.factors(), long.factors())
+    ]
+    assert seen[1] > seen[0] + 0.01, "what was learned is kept"

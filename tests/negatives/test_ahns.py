@@ -90,5 +90,5 @@ def test_a_step_is_that_of_the_authors(tiny, layers: int, settings) -> None:
 
 
 def test_refuses_hardness_that_rises_with_the_positive() -> None:
-    with refuses("AHNSConfig.power = 1 is not allowed"):
+    with refuses("sampler.power = 1 is not allowed"):
         sampler_config({"name": "ahns", "power": 1})

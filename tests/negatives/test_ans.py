@@ -107,5 +107,5 @@ def test_a_step_is_that_of_the_authors(tiny, layers: int, epsilon: float) -> Non
 
 
 def test_refuses_a_gain_that_repels() -> None:
-    with refuses("ANSConfig.epsilon = -1 is not allowed"):
+    with refuses("sampler.epsilon = -1 is not allowed"):
         sampler_config({"name": "ans", "epsilon": -1})

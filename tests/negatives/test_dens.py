@@ -132,5 +132,5 @@ def test_gates_follow_their_seed_alone(tiny) -> None:
 
 
 def test_refuses_no_warmup() -> None:
-    with refuses("DENSConfig.warmup = 0 is not allowed"):
+    with refuses("sampler.warmup = 0 is not allowed"):
         sampler_config({"name": "dens", "warmup": 0})

@@ -64,8 +64,8 @@ def test_a_step_with_the_corrected_softmax_by_a_loop(tiny) -> None:
             cosine = (e_u @ e_i) / (e_u @ e_u).sqrt() / (e_i @ e_i).sqrt()
             logits.append(cosine / 0.4 - math.log(train[:, item].sum()))
         total = total + (sum(torch.exp(each) for each in logits).log() - logits[0]) / 4
-        # Users, positives, and positives once more as the negatives of all.
-        squares = nodes[user].square().sum() + 2 * nodes[4 + positive].square().sum()
+        # Users and positives, which are the negatives, too, and count once.
+        squares = nodes[user].square().sum() + nodes[4 + positive].square().sum()
         total = total + 0.2 / 2 * squares / 4
     total.backward()
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)

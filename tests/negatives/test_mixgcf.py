@@ -84,5 +84,5 @@ def test_a_step_is_that_of_the_authors(tiny, layers: int) -> None:
 
 
 def test_refuses_no_candidates() -> None:
-    with refuses("MixGCFConfig.candidates = 0 is not allowed"):
+    with refuses("sampler.candidates = 0 is not allowed"):
         sampler_config({"name": "mixgcf", "candidates": 0})

@@ -90,5 +90,5 @@ def test_a_user_of_several_rows_learns_from_the_first() -> None:
 
 
 def test_refuses_no_memory() -> None:
-    with refuses("SRNSConfig.memory = 0 is not allowed"):
+    with refuses("sampler.memory = 0 is not allowed"):
         sampler_config({"name": "srns", "memory": 0})

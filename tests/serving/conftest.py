@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,12 +21,7 @@ import neggen
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
-from neggen.data.store import load_dataset, save_dataset
-from neggen.encoding.store import encode
-from neggen.encoding.text import TextEncoder
-from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.record_files import read_records
-from neggen.generation.run import generate
+from neggen.data.store import save_dataset
 from neggen.runs import evaluate_run, train_run
 from neggen.workspace import Workspace
 
@@ -118,16 +114,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def described_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def described_run(encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a model that knows descriptions, encoded by the built-in encoder."""
-    place, split = shop(tmp_path_factory.mktemp("described") / "w"), SplitConfig.build({})
-    data = load_dataset(place, split)
-    generate(place, data, CatalogueBackend(data))
-    encode(place, data, read_records(place.records_path), TextEncoder())
-    return train_run(place, "neggen-linear", {}, split).folder
+    place = Workspace(shutil.copytree(encoded, tmp_path_factory.mktemp("described") / "w"))
+    return train_run(place, "neggen-linear", {}, SplitConfig.build({})).folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(serve: Serve, workspace: Workspace) -> Iterator[Server]:
     """A server of the factor model that many tests ask."""
     with serve(workspace.runs_dir / "mf", "--concurrency", 200) as running:

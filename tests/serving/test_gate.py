@@ -53,7 +53,7 @@ def samples(server: Server, **options) -> dict[tuple[str, ...], float]:
 @pytest.fixture(scope="module")
 def narrow(serve: Serve, workspace: Workspace) -> Iterator[Server]:
     """A server of which little may be asked."""
-    limits = ["--max-body", 2000, "--timeout", 2, "--concurrency", 2]
+    limits = ["--max-body", 2000, "--timeout", 5, "--concurrency", 2]
     origin = ["--cors-origin", "https://shop.example"]
     with serve(workspace.runs_dir / "mf", *limits, *origin) as running:
         yield running

@@ -162,7 +162,7 @@ def test_follows_a_file_at_a_signal(serve: Serve, runs: Path) -> None:
 
 
 def test_ends_when_everybody_is_answered(serve: Serve, runs: Path) -> None:
-    with serve(runs / "mf", "--drain", 1, "--threads", 1) as server:
+    with serve(runs / "mf", "--drain", 4, "--threads", 1) as server:
         answers: list[httpx.Response] = []
         requests = [{"history": [], "diversity": 0.5}] * 100
 

@@ -104,7 +104,7 @@ def test_calls_are_answered_side_by_side_and_logged() -> None:
         {"model": "m", "messages": [{"role": "user", "content": str(number % 20)}]}
         for number in range(40)
     ]
-    with serve_in_thread(chat_app(delay=0.2, log=log)) as address:
+    with serve_in_thread(chat_app(delay=0.6, log=log)) as address:
         answers = post(f"{address}/v1", bodies)
     assert {status for status, _ in answers} == {200}
     texts = [answer["choices"][0]["message"]["content"] for _, answer in answers]
@@ -114,7 +114,7 @@ def test_calls_are_answered_side_by_side_and_logged() -> None:
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert sorted(line["call"] for line in lines) == list(range(40))
     assert {line["prompt"] for line in lines} == {prompt_of(body) for body in bodies}
-    assert all(line["answered"] - line["received"] > 0.19 for line in lines)
+    assert all(line["answered"] - line["received"] > 0.59 for line in lines)
     # Had they queued, the last would have come after the first was answered.
     assert max(line["received"] for line in lines) < max(line["answered"] for line in lines[:20])
 

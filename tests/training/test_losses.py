@@ -56,3 +56,12 @@ def test_info_nce_does_not_push_an_item_from_itself() -> None:
         exponents = torch.stack(logits) / 0.3
         rows.append(torch.logsumexp(exponents, 0) - exponents[0])
     assert torch.allclose(found, torch.stack(rows).mean())
+
+
+def test_info_nce_of_a_zero_negative_is_that_without() -> None:
+    generator = torch.Generator().manual_seed(0)
+    anchors, positives = (torch.randn(3, 4, generator=generator) for _ in range(2))
+    some = torch.randn(3, 2, 4, generator=generator)
+    some[:, 1] = 0
+    found = info_nce(anchors, positives, some, 0.3)
+    assert found.equal(info_nce(anchors, positives, some[:, :1], 0.3))

@@ -43,7 +43,7 @@ def test_no_more_are_in_flight_than_allowed_yet_as_many(client: Client, server: 
         nonlocal in_flight
         in_flight += 1
         peaks.append(in_flight)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         in_flight -= 1
         return web.json_response(client.completion())
 
