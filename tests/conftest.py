@@ -1,4 +1,4 @@
-"""Small tests on shared machines: one thread, and no network but a real server on the loopback.
+"""Small tests: one thread, and no network but a real server on the loopback.
 
 Here is what several rooms need: that chat-completions server, and workspaces ready to train on.
 """

@@ -206,7 +206,9 @@ def test_tune_tells_by_what_weights_were_chosen(cli: Cli, ready: Workspace) -> N
         (["compare", "W", "--models", "eas"], "There is no model 'eas'. Did you mean 'ease'?"),
         (["compare", "W", "--models", "ease", "--name", "../x"], "'../x' cannot be the name"),
         (["compare", "W", "--models", "ease", "--name", "cache"], "'cache' cannot be the name"),
-        (["tune", "W", "popularity"], "popularity has nothing to tune."),
+        (["compare", "W", "--ablate", "--negatives", "dns"], "--negatives goes with --models"),
+        (["compare", "W", "--models", "mf", "--negatives", "dnz"], "Did you mean 'dns'?"),
+        (["tune", "W", "popularity"], "popularity has nothing to tune by itself; compare a study"),
         (["tune", "W", "ease", "--metric", "auc"], "Study.metric = 'auc' is not allowed"),
     ],
 )
@@ -242,3 +244,13 @@ def test_figures_are_not_wrapped_on_a_narrow_terminal(
     rows = [line for line in ended.out.splitlines() if "│" in line]
     assert len(rows) == 3
     assert all(row.count("±") == 2 for row in rows)
+
+
+def test_every_model_with_every_sampler(cli: Cli, ready: Workspace) -> None:
+    typed = ["compare", ready.path, "--models", "ease,mf", "--negatives", "uniform, popularity"]
+    found = cli(*typed, "--seeds", 1, "--json").json()
+    assert list(found["rows"]) == ["ease", "mf, uniform", "mf, popularity"]
+    settings = {name: row["settings"].get("sampler") for name, row in found["rows"].items()}
+    assert settings["mf, popularity"]["name"] == "popularity"
+    assert found["rows"]["mf, popularity"]["against"]["row"] == "mf, uniform"
+    assert (ready.path / "studies" / "ease-mf-by-uniform-popularity" / "results.md").is_file()

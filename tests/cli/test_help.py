@@ -10,6 +10,7 @@ import pytest
 from rich.text import Text
 from typer.main import get_command
 
+import neggen
 from neggen.cli import app
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def test_every_arrow_has_a_command() -> None:
         "tune",
         "demo",
         "doctor",
+        "models",
     ]
     away = ["serve", "studio", "export", "push", "export-data"]
     assert sorted([*stages, *others, *away]) == COMMANDS
@@ -61,6 +63,10 @@ def test_brackets_defaults_and_models_are_told(cli: Cli, monkeypatch: pytest.Mon
     assert "[data] table" in cli("run", "--help").out
     for default in ("else 3.", "else 0: nothing", "else 0: no limit", "else ndcg@20", "else test"):
         assert default in compare
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version").out == f"{neggen.__version__}\n"
 
 
 def test_nothing_typed_shows_the_help(cli: Cli) -> None:

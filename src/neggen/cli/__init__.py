@@ -6,9 +6,12 @@ Figures go to standard output (as JSON with ``--json``), progress and remarks to
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+import neggen
 from neggen.cli import (
     catalogue,
     compare,
@@ -19,6 +22,7 @@ from neggen.cli import (
     generation,
     journal,
     learning,
+    models,
     quality,
     recommending,
     run,
@@ -33,33 +37,64 @@ INTERRUPTED = 128 + 2
 
 app = typer.Typer(
     name="neggen",
-    help="Recommenders that understand items: describe, mask, complete, and learn from the "
-    "difference.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("import")(catalogue.import_source)
-app.command("generate")(generation.generate)
-app.command("journal")(journal.journal)
-app.command("encode")(catalogue.encode)
-app.command("train")(learning.train)
-app.command("evaluate")(learning.evaluate)
-app.command("run")(run.run)
-app.command("compare")(compare.compare)
-app.command("tune")(compare.tune)
-app.command("recommend")(recommending.recommend)
-app.command("similar")(recommending.similar)
-app.command("explain")(explain.explain)
-app.command("report")(demo.report)
-app.command("quality")(quality.quality)
-app.command("export")(exporting.export)
-app.command("push")(exporting.push)
-app.command("export-data")(exporting.export_data)
-app.command("serve")(serving.serve)
-app.command("studio")(studio.studio)
-app.command("doctor")(doctor.doctor)
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "From a catalogue to vectors": {
+        "import": catalogue.import_source,
+        "generate": generation.generate,
+        "journal": journal.journal,
+        "quality": quality.quality,
+        "encode": catalogue.encode,
+    },
+    "Models": {
+        "models": models.models,
+        "train": learning.train,
+        "evaluate": learning.evaluate,
+        "recommend": recommending.recommend,
+        "similar": recommending.similar,
+        "explain": explain.explain,
+    },
+    "Comparing": {"compare": compare.compare, "tune": compare.tune, "run": run.run},
+    "Looking": {
+        "demo": demo.demo,
+        "report": demo.report,
+        "studio": studio.studio,
+        "doctor": doctor.doctor,
+    },
+    "To other systems": {
+        "serve": serving.serve,
+        "export": exporting.export,
+        "push": exporting.push,
+        "export-data": exporting.export_data,
+    },
+}
+for panel, commands in PANELS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(neggen.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """Recommenders that understand items: describe, mask, complete, and learn from the difference.
+
+    What each command does: neggen COMMAND --help.
+    """
 
 
 def main() -> None:

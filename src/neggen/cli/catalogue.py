@@ -62,7 +62,9 @@ def import_source(
             help="HOST or HOST:PORT to download from though its address is not public. Repeatable."
         ),
     ] = None,
-    downloads_at_once: Annotated[int, typer.Option(min=1, max=256, help="From all hosts.")] = 16,
+    downloads_at_once: Annotated[
+        int, typer.Option(min=1, max=256, help="Downloads under way, from all hosts.")
+    ] = 16,
     download_mib: Annotated[
         int, typer.Option(min=1, max=64, help="Largest picture to download, in MiB.")
     ] = 20,

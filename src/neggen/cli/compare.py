@@ -51,6 +51,13 @@ def compare(
     models: Annotated[
         str | None, typer.Option(help="Instead of a file: models, such as ease,lightgcn,neggen.")
     ] = None,
+    negatives: Annotated[
+        str | None,
+        typer.Option(
+            help="With --models: samplers of negatives, such as uniform,dns; every model that "
+            "samples is trained with each, and compared with itself under the first."
+        ),
+    ] = None,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Instead of a file: what each part of NegGen is worth.")
     ] = False,
@@ -75,7 +82,10 @@ def compare(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="What is tuned and tested. Default: the study's, else ndcg@20."),
+        typer.Option(
+            help="What is tuned and tested: recall, ndcg, precision, map, mrr or hit, @5, 10, 20 "
+            "or 50. Default: the study's, else ndcg@20."
+        ),
     ] = None,
     part: Annotated[
         str | None,
@@ -87,7 +97,9 @@ def compare(
             help="The row that others are compared with. Default: the study's, else the last."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the folder in W/studies.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The folder in W/studies. Default: after the file or models.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit at once.")] = 1,
     device: DeviceOption = "cpu",
     markdown: Annotated[Path | None, typer.Option(help="Also write the table here.")] = None,
@@ -109,6 +121,8 @@ def compare(
     place = Workspace.open(workspace)
     if [study is not None, models is not None, ablate].count(True) != 1:
         raise NegGenError("Give one of a study file, --models and --ablate.")
+    if negatives is not None and models is None:
+        raise NegGenError("--negatives goes with --models; in a study file, rows name samplers.")
     given = {
         "split": split and split.value,
         "seeds": seeds,
@@ -120,7 +134,8 @@ def compare(
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if models is not None:
-        wanted, usual = Study.parse({**_of_models(models), **changes}), slug(models)
+        rows_of = _of_models(_names(models), _names(negatives or ""))
+        wanted, usual = Study.parse({**rows_of, **changes}), slug(rows_of["title"])
     else:
         path = packaged("ablations.toml") if study is None else study
         wanted, usual = Study.read(path, **changes), slug(path.stem)
@@ -187,7 +202,9 @@ def tune(
     study = Study.parse({**values, "split": split and split.value})
     study = study.on(labeled=is_labeled(place))
     if not study.space(model):
-        raise NegGenError(f"{model} has nothing to tune.")
+        raise NegGenError(
+            f"{model} has nothing to tune by itself; compare a study file whose row has a search."
+        )
     path = place.studies_dir / f"tune-{model}" / "trials.db"
     with _progress() as tell:
         found = run(
@@ -222,13 +239,31 @@ def tune(
     say(f"{found.seconds:.0f} s. Next: {following}")
 
 
-def _of_models(names: str) -> dict[str, Any]:
-    rows: dict[str, dict[str, str]] = {
-        model: {"model": model} for name in names.split(",") if (model := name.strip())
-    }
+def _names(listed: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name for part in listed.split(",") if (name := part.strip())]
+
+
+def _of_models(models: list[str], samplers: list[str]) -> dict[str, Any]:
+    """Return a study of models, those that sample negatives with every sampler."""
+    from neggen.config import SampledConfig
+    from neggen.models import model_class
+
+    rows: dict[str, dict[str, Any]] = {}
+    for model in models:
+        if not samplers or not issubclass(model_class(model).config_class, SampledConfig):
+            rows[model] = {"model": model}
+            continue
+        for sampler in samplers:
+            rows[f"{model}, {sampler}"] = {
+                "model": model,
+                "settings": {"sampler": sampler},
+                **({} if sampler == samplers[0] else {"against": f"{model}, {samplers[0]}"}),
+            }
     if {"lightgcn", "neggen"} <= set(rows):
         rows["neggen"]["base"] = "lightgcn"
-    return {"title": ", ".join(rows), "rows": rows}
+    title = ", ".join(models) + (f" by {', '.join(samplers)}" if samplers else "")
+    return {"title": title, "rows": rows}
 
 
 @contextmanager

@@ -85,10 +85,11 @@ def generate(
         ),
     ] = False,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="Of the sampling.", rich_help_panel=ASKING)
+        float | None,
+        typer.Option(min=0, help="Sampling temperature of the model.", rich_help_panel=ASKING),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer.", rich_help_panel=ASKING)
+        int | None, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=ASKING)
     ] = None,
     concurrency: Annotated[
         int,
@@ -97,15 +98,18 @@ def generate(
         ),
     ] = 64,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Most requests sent.", rich_help_panel=PACE)
+        int | None,
+        typer.Option(min=1, help="Requests sent a minute, at most.", rich_help_panel=PACE),
     ] = None,
     tokens_per_minute: Annotated[
         int | None,
-        typer.Option(min=1, help="Most tokens, in and out.", rich_help_panel=PACE),
+        typer.Option(min=1, help="Tokens a minute, in and out.", rich_help_panel=PACE),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Seconds until a try ends (120).", rich_help_panel=PACE),
+        typer.Option(
+            min=0.001, help="Seconds until a try ends. Default: 120.", rich_help_panel=PACE
+        ),
     ] = None,
     input_price: Annotated[
         float | None,
@@ -142,7 +146,7 @@ def generate(
     batch: Annotated[
         bool,
         typer.Option(
-            "--batch", help="Use the server's Batch API; waits.", rich_help_panel=ELSEWHERE
+            "--batch", help="Ask by the server's Batch API, and wait.", rich_help_panel=ELSEWHERE
         ),
     ] = False,
     ray: Annotated[

@@ -43,7 +43,7 @@ def serve(
         IndexName, typer.Option(help="auto is exact up to --max-exact items, then hnsw.")
     ] = IndexName.auto,
     max_exact: Annotated[
-        int, typer.Option(min=1, help="Items that are all compared with a user.")
+        int, typer.Option(min=1, help="Items up to which auto compares all with a user.")
     ] = 100_000,
     encoder: Annotated[
         bool, typer.Option(help="Load the text encoder for explanations and new items.")
@@ -56,7 +56,7 @@ def serve(
         float, typer.Option(min=0.01, help="Seconds until a request is answered 503.")
     ] = 10.0,
     max_body: Annotated[
-        int, typer.Option(min=1024, help="Length of a request; longer ones are answered 413.")
+        int, typer.Option(min=1024, help="Bytes of a request; longer ones are answered 413.")
     ] = 1_048_576,
     cors_origin: Annotated[
         list[str] | None,

@@ -51,10 +51,11 @@ def studio(
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="Of the sampling.", rich_help_panel=AGAIN)
+        float | None,
+        typer.Option(min=0, help="Sampling temperature of the model.", rich_help_panel=AGAIN),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the catalogue generator.", rich_help_panel=AGAIN)
+        int, typer.Option(min=0, help="Seeds the catalogue generator.", rich_help_panel=AGAIN)
     ] = 0,
     browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
