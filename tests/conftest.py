@@ -41,23 +41,23 @@ from neggen.workspace import Workspace
 torch.set_num_threads(1)
 
 FIRST = (
+    "generation/test_distributed.py",
     "cli/test_compare.py",
     "docs/test_code.py",
     "comparison/test_tuning.py",
-    "generation/test_distributed.py",
     "comparison/test_run.py",
     "training/test_distributed.py",
     "cli/test_generate.py",
-    "encoding/test_distributed.py",
     "cli/test_interruptions.py",
     "docs/test_notebooks.py",
     "cli/test_demo.py",
+    "encoding/test_distributed.py",
     "training/test_checkpoints.py",
     "cli/test_whole_way.py",
     "data/test_picture_fuzz.py",
 )
 """The files that take longest, which are begun first: no process is left alone with one at the end.
-"""
+Those with a Ray cluster, of which there is one at a time, are apart."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -183,7 +183,7 @@ def test_other_data_or_vectors_under_an_old_run_are_refused(ready: Workspace) ->
     save_dataset(ready, other, source="elsewhere", overwrite=True)
     with pytest.raises(NegGenError, match=r"trained on other data than .* train again"):
         run.load_data()
-    with pytest.raises(NegGenError, match=r"holds a run with other .* data; .* --overwrite"):
+    with pytest.raises(NegGenError, match=r"holds a run with other .* data, .* --overwrite"):
         train_run(ready, "lightgcn", FEW, SPLIT)
     assert base.load_model().recommend(["u00001"], 1).height == 1
 

@@ -36,6 +36,7 @@ from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
 from neggen.run_names import folder_name, run_name
 from neggen.training.distributed import first_says, writes
+from neggen.training.loop import RULES
 from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
 
 
@@ -176,6 +177,7 @@ def train_run(
         "settings": config.identity(),
         "split": split.model_dump(),
         "content_hash": data.content_hash,
+        "rules": RULES,
     }
     if model.wants_vectors(data):
         data = with_vectors(workspace, data)
@@ -188,8 +190,9 @@ def train_run(
             return run
         if not overwrite:
             raise NegGenError(
-                f"{run.folder} holds a run with other settings or data; replace it with "
-                f"--overwrite, or give this one another name with --name."
+                f"{run.folder} holds a run with other settings or data, or of a version that "
+                f"trained otherwise; replace it with --overwrite, or give this one another name "
+                f"with --name."
             )
     if overwrite and writes():
         run.begin_anew(identity)
