@@ -83,8 +83,8 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="What is tuned and tested: recall, ndcg, precision, map, mrr or hit, @5, 10, 20 "
-            "or 50. Default: the study's, else ndcg@20."
+            help="What is tuned and tested. Default: the study's, else ndcg@20; also recall, "
+            "precision, map, mrr and hit, @5, 10, 20 and 50."
         ),
     ] = None,
     part: Annotated[
