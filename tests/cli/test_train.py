@@ -132,3 +132,13 @@ def test_evaluate_says_when_a_list_holds_all_that_is_ranked(cli: Cli, tmp_path: 
 
     assert "@20" not in said("random")
     assert "Only 3 items are ranked on test, so @20 holds them all." in said("cold-items")
+
+
+def test_it_tells_what_each_modality_is_worth(cli: Cli, ready: Workspace) -> None:
+    few = [*FEW, "--set", "heads=2", "--set", "base.epochs=3", "--set", "base.dim=8"]
+    told = cli("train", ready.path, "--model", "neggen", *few)
+    assert "What validation NDCG@20 loses without each modality: text " in told.remark()
+    again = cli("train", ready.path, "--model", "neggen", *few, "--json").json()
+    assert again["modality_shares"] == Run.open(again["run"]).manifest["modality_shares"]
+    plain = cli("train", ready.path, "--model", "mf", *FEW, "--json").json()
+    assert "modality_shares" not in plain

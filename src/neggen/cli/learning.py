@@ -131,10 +131,15 @@ def train(
     if not first:
         return
     seconds = run.manifest["seconds"]
+    shares: dict[str, float] = run.manifest.get("modality_shares", {})
     if as_json:
-        print_json({"run": str(run.folder), "seconds": seconds, "valid": run.best_validation})
-    else:
-        say(f"{run.folder} is trained ({seconds:.0f} s). Next: neggen evaluate {run.folder}")
+        found = {"run": str(run.folder), "seconds": seconds, "valid": run.best_validation}
+        print_json({**found, "modality_shares": shares} if shares else found)
+        return
+    if shares:
+        told = ", ".join(f"{name} {share:.4f}" for name, share in shares.items())
+        say(f"What validation NDCG@20 loses without each modality: {told}.")
+    say(f"{run.folder} is trained ({seconds:.0f} s). Next: neggen evaluate {run.folder}")
 
 
 def evaluate(
