@@ -24,13 +24,14 @@ from neggen.comparison.loading import (
     varied_data,
     without_test,
 )
-from neggen.comparison.measuring import Figures, Ranked, measure, rank
+from neggen.comparison.measuring import Figures, Ranked, measure
 from neggen.comparison.metering import Meter
 from neggen.comparison.rows import Row
 from neggen.config import ModelConfig, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
+from neggen.models.evaluation import rank
 from neggen.models.neggen import NegGen
 from neggen.training.loop import RULES
 from neggen.workspace import Workspace, atomic_path, write_text
@@ -114,7 +115,7 @@ class Task:
     def validate(self, settings: Mapping[str, Any]) -> dict[str, float]:
         """Fit, and return the figures of the validation part."""
         model, _ = self._fitted(settings, FitContext())
-        return rank(model, self.data, "valid").metrics
+        return rank(model, self.data, "valid", self.data.valid).metrics
 
     def fit(self, settings: Mapping[str, Any]) -> Fit:
         """Fit and test, or return the finished fit of the same identity.

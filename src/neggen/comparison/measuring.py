@@ -16,9 +16,10 @@ from neggen.evaluation.beyond_accuracy import (
     intra_list_distance,
     novelty,
 )
-from neggen.evaluation.ranking import RankingResult, candidates_of, evaluate_ranking
+from neggen.evaluation.ranking import RankingResult, candidates_of
 from neggen.evaluation.slices import cold_items, found_in, inactive_users, tail_items
 from neggen.models.base import Recommender
+from neggen.models.evaluation import rank
 from neggen.negatives.false_negatives import unit
 
 LENGTH = 20
@@ -44,24 +45,12 @@ class Ranked:
     beyond: Figures
 
 
-def rank(model: Recommender, data: Dataset, part: str) -> RankingResult:
-    """Rank a part or a further test set as ``evaluate_run`` does."""
-    target = data.matrix(part)
-    return evaluate_ranking(
-        model.score_index,
-        data.known_before(part),
-        target,
-        candidates=candidates_of(target, data.train),
-        device=model.config.device,
-    )
-
-
 def measure(model: Recommender, data: Dataset, part: str) -> Ranked:
     """Rank a part once and measure all that the table tells of it."""
-    started = time.monotonic()
-    result = rank(model, data, part)
-    seconds = time.monotonic() - started
     target = data.matrix(part)
+    started = time.monotonic()
+    result = rank(model, data, part, target)
+    seconds = time.monotonic() - started
     return Ranked(result, seconds, slices(result, data, target), beyond(result, data, target))
 
 

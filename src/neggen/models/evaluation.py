@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scipy.sparse import csr_matrix
+
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import KS, RankingResult, candidates_of, evaluate_ranking
@@ -51,6 +53,16 @@ def evaluate(
     target = data.matrix(part)
     if target.nnz == 0:
         raise NegGenError(f"The part '{part}' has no interactions.")
+    return rank(model, data, part, target, ks)
+
+
+def rank(
+    model: Recommender, data: Dataset, part: str, target: csr_matrix, ks: Sequence[int] = KS
+) -> RankingResult:
+    """Do what :func:`evaluate` does, for whoever knows that model and data fit.
+
+    ``target`` is ``data.matrix(part)``, 0/1 CSR ``[users, items]``.
+    """
     return evaluate_ranking(
         model.score_index,
         data.known_before(part),
