@@ -39,7 +39,7 @@ class ContentLightGCNModule(LightGCNModule):
     ) -> None:
         super().__init__(interactions, config)
         self.content = torch.from_numpy(content).to(config.device)  # [items, width]
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.projection = nn.Linear(content.shape[1], config.dim, bias=False)
         self.projection.to(config.device)
 

@@ -80,7 +80,7 @@ class FREEDOMModule(LightGCNModule):
         shares = _shares(graphs, config.image_weight)
         self.item_graph = item_adjacency(graphs, "binary", config.device, shares)
         self.features = feature_tables(features, config.device, trained=config.train_features)
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.projections = nn.ModuleList(
                 nn.Linear(feature.shape[1], config.dim) for feature in self.features
             )

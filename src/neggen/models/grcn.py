@@ -186,7 +186,7 @@ class GRCNModule(MFModule):
         super().__init__(interactions, config)
         self.layers, self.prune = config.layers, config.prune
         self._edges = Edges(interactions, config.device)
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.modalities = nn.ModuleList(
                 Modality(self.users, torch.from_numpy(f.values).to(config.device), config)
                 for f in features.values()

@@ -82,7 +82,7 @@ class LATTICEModule(MFModule):
         self.masks = [torch.from_numpy(f.mask).to(config.device) for f in features.values()]
         self.features = feature_tables(features, config.device, trained=config.train_features)
         self.modality_logits = nn.Parameter(torch.full((len(features),), 0.5))
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.projections = nn.ModuleList(
                 nn.Linear(feature.shape[1], config.dim) for feature in self.features
             )

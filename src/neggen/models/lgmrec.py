@@ -73,7 +73,7 @@ class LGMRecModule(LightGCNModule):
         counts = np.maximum(np.diff(interactions.indptr), 1).astype(np.float32)
         self.counts = torch.from_numpy(counts).to(config.device)[:, None]  # [users, 1]
         self.features = [torch.from_numpy(f.values).to(config.device) for f in features.values()]
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.transforms = nn.ParameterList(  # W_m, each [width, d]
                 nn.init.xavier_uniform_(torch.empty(f.shape[1], config.dim)) for f in self.features
             )

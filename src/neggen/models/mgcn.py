@@ -74,7 +74,7 @@ class MGCNModule(LightGCNModule):
         ]
         self.features = feature_tables(features, config.device, trained=config.train_features)
         dim = config.dim
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.projections = nn.ModuleList(nn.Linear(x.shape[1], dim) for x in self.features)
             self.purifiers = nn.ModuleList(nn.Linear(dim, dim) for _ in features)
             self.tastes = nn.ModuleList(nn.Linear(dim, dim) for _ in features)

@@ -103,7 +103,7 @@ class MMGCNModule(MFModule):
     ) -> None:
         super().__init__(interactions, config)
         self._neighbors = Neighbors(interactions, config.device)
-        with seeded(config.seed + 1):  # or these would repeat the embeddings
+        with seeded(config.seed, stream=1):
             self.modalities = nn.ModuleList(
                 ModalityGCN(
                     self.users,

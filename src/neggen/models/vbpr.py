@@ -38,7 +38,7 @@ class VBPRModule(MFModule):
         super().__init__(interactions, config)
         side_by_side = np.concatenate([f.values for f in features.values()], axis=1)
         self.features = torch.from_numpy(side_by_side).to(config.device)  # [items, width]
-        with seeded(config.seed + 1):  # with the same seed, t_u would equal e_u
+        with seeded(config.seed, stream=1):
             self.tastes = nn.Parameter(torch.empty(self.users, config.dim))
             nn.init.xavier_uniform_(self.tastes)
             self.projection = nn.Linear(side_by_side.shape[1], config.dim)

@@ -17,6 +17,6 @@ def linear_layers(dim: int, seed: int, device: torch.device, **outputs: int) -> 
         device: where they live.
         outputs: the width of what each gives.
     """
-    with seeded(seed + 2):  # what models draw begins with `seed`, and with the one after
+    with seeded(seed, stream=2):
         layers = {name: nn.Linear(dim, width) for name, width in outputs.items()}
     return nn.ModuleDict(layers).to(device)
