@@ -133,9 +133,7 @@ def main(
         rows.append([model, *told, f"{after / before:.2f}", f"{work_ratio:.2f}"])
     columns = ["model", "steps", "difference", "a second, one", f"a second, {processes}"]
     print_table([*columns, "ratio", "work"], rows, title=f"1 and {processes} processes")
-    print_last_line(
-        {"max_loss_difference": worst, "processes": processes, "ratios": ratios},
-    )
+    print_last_line({"max_loss_difference": worst, "processes": processes, "ratios": ratios})
 
 
 def start(command: list[str]) -> None:

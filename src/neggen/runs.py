@@ -184,7 +184,7 @@ def train_run(
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash
         identity["encoder"] = encoder_of(workspace)
-    if first_says(run.manifest_path.is_file(), config.device):
+    if first_says(run.manifest_path.is_file()):
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
             return run
@@ -211,7 +211,7 @@ def train_run(
     started = time.monotonic()
     model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
     if not writes():
-        first_says(True, config.device)  # that the run is written
+        first_says(True)  # that the run is written
         return run
     run.clear()
     model.save(run.model_dir)
@@ -222,7 +222,7 @@ def train_run(
         about["modality_shares"] = modality_shares(model, data)
     write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
-    first_says(True, config.device)
+    first_says(True)
     return run
 
 

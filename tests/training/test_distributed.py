@@ -262,5 +262,5 @@ def test_alone_nothing_changes() -> None:
     with joined("cpu") as first:
         assert first
         assert share(batch, by_row=True) == (batch, 1.0)
-        assert not first_says(False, "cpu")
+        assert not first_says(False)
         assert writes()

@@ -21,6 +21,7 @@ from rich.progress import (
 
 from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
 from neggen.cli.learning import SplitName
+from neggen.cli.named import names_in
 from neggen.cli.output import console, print_json, print_table, say
 from neggen.errors import NegGenError
 from neggen.overrides import override
@@ -134,7 +135,7 @@ def compare(
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if models is not None:
-        rows_of = _of_models(_names(models), _names(negatives or ""))
+        rows_of = _of_models(names_in(models), names_in(negatives or ""))
         wanted, usual = Study.parse({**rows_of, **changes}), slug(rows_of["title"])
     else:
         path = packaged("ablations.toml") if study is None else study
@@ -154,7 +155,7 @@ def compare(
     cells = [[cell if wide else cell.replace(" ± ", "±") for cell in row] for row in table.cells]
     print_table(table.columns, cells, title=table.title)
     say(table.about)
-    say(f"All of it, as one page: {place.path / 'studies' / (name or usual) / 'results.html'}")
+    say(f"All of it, as one page: {place.studies_dir / (name or usual) / 'results.html'}")
 
 
 def tune(
@@ -237,11 +238,6 @@ def tune(
     following += f" --split {split.value}" if split else ""
     following += "".join(f" --set {shlex.quote(change)}" for change in changes)
     say(f"{found.seconds:.0f} s. Next: {following}")
-
-
-def _names(listed: str) -> list[str]:
-    """Return the names in a list with commas."""
-    return [name for part in listed.split(",") if (name := part.strip())]
 
 
 def _of_models(models: list[str], samplers: list[str]) -> dict[str, Any]:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+def names_in(listed: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name for each in listed.split(",") if (name := each.strip())]
+
+
 def read_people(
     users: Sequence[str] | None,
     users_file: Path | None,
@@ -28,7 +33,7 @@ def read_people(
         return [*(users or []), *(read_ids(users_file, "user_id") if users_file else [])]
     found: dict[str, list[str]] = {}
     for number, history in enumerate(histories or [], start=1):
-        found[f"history {number}"] = [name for each in history.split(",") if (name := each.strip())]
+        found[f"history {number}"] = names_in(history)
     if history_file:
         table = read_table(history_file)
         _require_columns(table, history_file, "user_id", "item_id")

@@ -71,7 +71,7 @@ def writes() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def first_says(answer: bool, device: str) -> bool:
+def first_says(answer: bool) -> bool:
     """Return the answer of the first process, for which the others wait."""
     if dist.is_initialized():
         told = torch.tensor(int(answer))  # by gloo, so that no GPU waits busily

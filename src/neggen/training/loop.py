@@ -130,7 +130,7 @@ def train(
     distributed.start_alike(module.state_dict().values())
     state = TrainState()
     found = checkpoint is not None and bool(kept_checkpoints(checkpoint))
-    if checkpoint is not None and distributed.first_says(found, config.device):
+    if checkpoint is not None and distributed.first_says(found):
         state, best = _restore(checkpoint, fingerprint, module, optimizer, generator)
     else:
         _judge(EpochLog(0), validate(), weight, state, config, on_epoch)
