@@ -89,6 +89,14 @@ def test_overrides_are_read_as_toml_and_nest() -> None:
     assert (config.base, config.dim) == ({"layers": 2}, 32)
 
 
+@pytest.mark.parametrize("names", [("sampler", "sampler.top"), ("sampler.top", "sampler")])
+def test_what_has_a_name_can_be_named_and_set_in_any_order(names: tuple[str, str]) -> None:
+    said = {"sampler": "sampler=dns", "sampler.top": "sampler.top=2"}
+    assert parse_overrides([said[name] for name in names]) == {"sampler": {"name": "dns", "top": 2}}
+    assert merged({"sampler": "dns"}, {"sampler": {"top": 2}}) == parse_overrides(said.values())
+    assert merged({"sampler": {"name": "dns"}}, {"sampler": "srns"}) == {"sampler": "srns"}
+
+
 @pytest.mark.parametrize("settings", [["alpha"], ["=3"], [" =3"], ["base=1", "base.layers=2"]])
 def test_overrides_that_make_no_sense_are_refused(settings: list[str]) -> None:
     with pytest.raises(NegGenError, match="--set"):

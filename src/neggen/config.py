@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from neggen.errors import NegGenError, nearest
+from neggen.overrides import named
 
 
 class Config(BaseModel):
@@ -191,11 +192,7 @@ class TrainConfig(ModelConfig):
     """How many of the newest are kept; with 2, a damaged one does not cost the training."""
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Named = Annotated[dict[str, Any], BeforeValidator(_named)]
+Named = Annotated[dict[str, Any], BeforeValidator(named)]
 """One of several by its name, with its own settings: ``{name = "dns", candidates = 16}``, or the
 name alone."""
 

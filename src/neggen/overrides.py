@@ -13,7 +13,8 @@ from neggen.errors import NegGenError
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
     """Turn ``["alpha=0.01", "base.layers=2"]`` into ``{"alpha": 0.01, "base": {"layers": 2}}``.
 
-    Values are read as TOML, or as JSON; what is neither is a string.
+    ``["sampler=dns", "sampler.candidates=8"]`` names a sampler and sets it. Values are read as
+    TOML, or as JSON; what is neither is a string.
 
     Raises:
         NegGenError: If an entry has no ``=``, or sets a key inside what another sets to a value.
@@ -25,10 +26,13 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
             raise NegGenError(f"--set {setting!r} should read key=value, such as alpha=0.01.")
         table, (*parents, leaf) = values, key.strip().split(".")
         for parent in parents:
-            table = table.setdefault(parent, {})
+            table[parent] = table = named(table.get(parent, {}))
             if not isinstance(table, dict):
                 raise NegGenError(f"--set {setting!r} contradicts the value given for '{parent}'.")
-        table[leaf] = _value(text)
+        value = _value(text)
+        if isinstance(value, str) and isinstance(said := table.get(leaf), dict):
+            value = {**said, **named(value)}  # what it sets was said first
+        table[leaf] = value
     return values
 
 
@@ -60,11 +64,21 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+def named(value: Any) -> Any:
+    """Return a name as the table that it stands for, such as ``{"name": "dns"}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` laid over it, nested tables included."""
+    """Return ``base`` with ``changes`` laid over it, nested tables included.
+
+    >>> merged({"sampler": "dns"}, {"sampler": {"candidates": 8}})
+    {'sampler': {'name': 'dns', 'candidates': 8}}
+    """
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
+        old = named(old) if isinstance(value, Mapping) else old
         both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
     return result

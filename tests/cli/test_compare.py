@@ -197,6 +197,20 @@ def test_tune_tells_by_what_weights_were_chosen(cli: Cli, ready: Workspace) -> N
     assert "metric" not in cli("tune", ready.path, "ease", "--trials", 1, "--json").json()["params"]
 
 
+def test_tune_also_tunes_the_sampler_that_is_set(cli: Cli, ready: Workspace) -> None:
+    kept = ("--set", "dim=4", "--set", "epochs=1", "--set", "learning_rate=0.01")
+    sampler = ("--set", "sampler=dns", "--set", "sampler.top=1", "--set", "regularization=0")
+    found = cli("tune", ready.path, "mf", *kept, *sampler, "--trials", 20, "--json")
+    assert found.code == 0, found.err
+    assert found.json()["trials"] == 6, "as it stands, and the five numbers of candidates"
+    told = cli("tune", ready.path, "mf", *kept, *sampler, "--trials", 20)
+    command = told.remark().partition("Next: neggen ")[2].split()
+    run = cli(*command, "--json")
+    assert run.code == 0, run.err
+    valid = cli("evaluate", run.json()["run"], "--on", "valid", "--json").json()["metrics"]["valid"]
+    assert valid["ndcg@20"] == pytest.approx(found.json()["value"])
+
+
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
@@ -208,7 +222,7 @@ def test_tune_tells_by_what_weights_were_chosen(cli: Cli, ready: Workspace) -> N
         (["compare", "W", "--models", "ease", "--name", "cache"], "'cache' cannot be the name"),
         (["compare", "W", "--ablate", "--negatives", "dns"], "--negatives goes with --models"),
         (["compare", "W", "--models", "mf", "--negatives", "dnz"], "Did you mean 'dns'?"),
-        (["tune", "W", "popularity"], "popularity has nothing to tune by itself; compare a study"),
+        (["tune", "W", "popularity"], "popularity has nothing to tune by itself, or all of"),
         (["tune", "W", "ease", "--metric", "auc"], "Study.metric = 'auc' is not allowed"),
     ],
 )

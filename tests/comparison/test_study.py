@@ -103,6 +103,32 @@ def test_every_model_has_a_usual_space_that_it_can_take() -> None:
     assert [model for model in MODELS if not study.space(model)] == ["popularity"]
 
 
+def test_samplers_and_losses_are_tuned_where_a_row_names_them() -> None:
+    samplers = {"generated", "popularity", "dns", "srns", "mixgcf", "ahns", "dens", "ans"}
+    rows = {name: {"model": "mf", "settings": {"sampler": name}} for name in samplers}
+    for loss in ("infonce", "ssm", "bsl"):
+        sampler = {"name": "uniform", "negatives": 4}
+        rows[loss] = {"model": "mf", "settings": {"sampler": sampler, "loss": loss}}
+    rows["hinge"] = {"model": "mf", "settings": {"loss": "hinge"}}
+    study = Study.parse({"rows": rows})  # which tries every value
+    usual = {"learning_rate", "regularization"}
+    for name in rows:
+        kind = "sampler." if name in samplers else "loss."
+        own = set(study.space(name)) - usual
+        assert own, name
+        assert all(key.startswith(kind) for key in own)
+    assert set(study.space("dns")) - usual == {"sampler.candidates", "sampler.top"}
+
+
+def test_what_a_row_sets_is_not_tuned_unless_it_says_so() -> None:
+    sampler = {"name": "dns", "candidates": 4}
+    row = {"model": "mf", "settings": {"learning_rate": 0.01, "sampler": sampler}}
+    search = {"learning_rate": [0.001, 0.1]}
+    study = Study.parse({"rows": {"usual": row, "searched": {**row, "search": search}}})
+    assert set(study.space("usual")) == {"regularization", "sampler.top"}
+    assert set(study.space("searched")) == {"learning_rate"}
+
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 

@@ -164,7 +164,11 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="How many, at most.")] = 20,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting that is kept, such as dim=32. Repeatable."),
+        typer.Option(
+            "--set",
+            help="A setting that is kept, such as dim=32, or sampler=dns, whose own settings are "
+            "tuned, too. Repeatable.",
+        ),
     ] = None,
     split: SplitOption = None,
     minutes: Annotated[
@@ -178,7 +182,6 @@ def tune(
     import json
     from dataclasses import asdict
 
-    from neggen.comparison.space import default_spaces, written
     from neggen.comparison.study import Study
     from neggen.comparison.tuning import tune as run
     from neggen.data.store import is_labeled
@@ -186,25 +189,19 @@ def tune(
     from neggen.workspace import Workspace
 
     place = Workspace.open(workspace)
-    given = settings or []
-    kept = {setting.partition("=")[0].strip() for setting in given}
-    space = written(default_spaces().get(model, {}))
-    row = {
-        "model": model,
-        "settings": parse_overrides(given),
-        "search": {key: values for key, values in space.items() if key not in kept},
-    }
+    kept = parse_overrides(settings or [])
     values: dict[str, Any] = {
         "metric": metric,
         "budget": trials,
         "minutes": minutes,
-        "rows": {model: row},
+        "rows": {model: {"model": model, "settings": kept}},
     }
     study = Study.parse({**values, "split": split and split.value})
     study = study.on(labeled=is_labeled(place))
     if not study.space(model):
         raise NegGenError(
-            f"{model} has nothing to tune by itself; compare a study file whose row has a search."
+            f"{model} has nothing to tune by itself, or all of it is set; compare a study file "
+            "whose row has a search."
         )
     path = place.studies_dir / f"tune-{model}" / "trials.db"
     with _progress() as tell:
@@ -233,7 +230,7 @@ def tune(
     ]
     print_table(["setting", "best", "importance"], rows, title=title)
     told = {**{key: value for key, value in chosen_by.items() if key not in kept}, **found.params}
-    changes = [*given, *(override(key, value) for key, value in told.items())]
+    changes = [*(settings or []), *(override(key, value) for key, value in told.items())]
     following = f"neggen train {workspace} --model {model}"
     following += f" --split {split.value}" if split else ""
     following += "".join(f" --set {shlex.quote(change)}" for change in changes)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neggen.config import Config
 from neggen.errors import NegGenError
-from neggen.overrides import merged
+from neggen.overrides import flat, merged, named
 from neggen.workspace import read_toml
 
 if TYPE_CHECKING:
@@ -45,10 +45,25 @@ Space = Range | tuple[Any, ...]
 
 
 @cache
-def default_spaces() -> dict[str, dict[str, Space]]:
-    """Return where the tuning of a model looks unless a study says otherwise, by model."""
+def _packaged_spaces() -> dict[str, dict[str, dict[str, Space]]]:
+    """Return the spaces of ``models``, ``samplers`` and ``losses``, each by name."""
     tables = read_toml(packaged("spaces.toml"))
-    return {model: read_space(model, table) for model, table in tables.items()}
+    return {
+        kind: {name: read_space(f"{kind}.{name}", table) for name, table in spaces.items()}
+        for kind, spaces in tables.items()
+    }
+
+
+def usual_space(model: str, settings: Mapping[str, Any]) -> dict[str, Space]:
+    """Return where tuning looks unless a study says otherwise: never at what ``settings`` set."""
+    spaces = _packaged_spaces()
+    found = dict(spaces["models"].get(model, {}))
+    for kind, setting in (("samplers", "sampler"), ("losses", "loss")):
+        name = named(settings.get(setting, {})).get("name")
+        for key, values in spaces[kind].get(name, {}).items():
+            found[f"{setting}.{key}"] = values
+    kept = dict(flat(settings))
+    return {name: values for name, values in found.items() if name not in kept}
 
 
 def read_space(where: str, table: Mapping[str, Any], prefix: str = "") -> dict[str, Space]:

@@ -45,7 +45,7 @@ from pydantic import Field
 
 from neggen.comparison.rows import Row, Sweep
 from neggen.comparison.source import Source
-from neggen.comparison.space import Space, build, default_spaces, read_space, samples, with_settings
+from neggen.comparison.space import Space, build, read_space, samples, usual_space, with_settings
 from neggen.config import (
     DRAWN_SPLITS,
     Config,
@@ -147,7 +147,7 @@ class Study(Config):
     def space(self, name: str) -> Mapping[str, Space]:
         """Return where the tuning of a row looks."""
         row = self.rows[name]
-        return default_spaces().get(row.model, {}) if row.search is None else row.search
+        return usual_space(row.model, row.settings) if row.search is None else row.search
 
     def settings(
         self, name: str, chosen: Mapping[str, Mapping[str, Any]] | None = None
