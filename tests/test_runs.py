@@ -24,6 +24,7 @@ from neggen.data.vectors import ItemGraph
 from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
+from neggen.models.measuring import measure
 from neggen.run_names import run_name, usual_name
 from neggen.runs import Run, evaluate_run, finished_runs, train_run
 from neggen.testing import checkerboard, refuses
@@ -316,6 +317,10 @@ def test_figures_are_kept_by_part_and_user(build_workspace, tmp_path) -> None:
         users = pl.read_parquet(run.folder / "per_user" / f"{part}.parquet")
         assert users["recall@20"].mean() == pytest.approx(expected, abs=1e-6)
         assert set(users["user_id"]) <= set(data.user_ids)
+        ranked = measure(run.load_model(), data, part)
+        tail = {f"tail/{name}": value for name, value in ranked.slices["tail"].items()}
+        assert tail.items() <= run.metrics[part].items()
+        assert {**ranked.result.metrics, **ranked.beyond}.items() <= run.metrics[part].items()
     with pytest.raises(NegGenError, match=r"no part 'shift'.* Did you mean 'shifted'"):
         evaluate_run(run, ["shift"])
     with pytest.raises(NegGenError, match="part 'train' cannot be measured"):

@@ -32,6 +32,7 @@ from neggen.generation.record_files import current_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.evaluation import evaluate
+from neggen.models.measuring import all_figures
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
 from neggen.run_names import folder_name, run_name
@@ -257,7 +258,7 @@ def evaluate_run(
         per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
         with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:
             per_user.write_parquet(temporary)
-        results[part] = result.metrics
+        results[part] = all_figures(result, data, part)
     try:
         earlier = run.metrics
     except NegGenError:

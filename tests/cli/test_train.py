@@ -134,6 +134,15 @@ def test_evaluate_says_when_a_list_holds_all_that_is_ranked(cli: Cli, tmp_path: 
     assert "Only 3 items are ranked on test, so @20 holds them all." in said("cold-items")
 
 
+def test_evaluate_tells_of_slices_and_beyond_accuracy(cli: Cli, ready: Workspace, train) -> None:
+    run = train()
+    told = cli("evaluate", run.folder, "--on", "valid", "--on", "test").out.splitlines()
+    (tail,) = [line for line in told if "NDCG@20 of the tail" in line]
+    expected = [f"{run.metrics[part]['tail/ndcg@20']:,.4g}" for part in ("valid", "test")]
+    assert tail.replace("│", " ").split()[-2:] == expected
+    assert any("novelty@20" in line for line in told)
+
+
 def test_it_tells_what_each_modality_is_worth(cli: Cli, ready: Workspace) -> None:
     few = [*FEW, "--set", "heads=2", "--set", "base.epochs=3", "--set", "base.dim=8"]
     told = cli("train", ready.path, "--model", "neggen", *few)

@@ -11,7 +11,6 @@ import pytest
 from neggen.comparison import fitting
 from neggen.comparison.fitting import Fit, Task
 from neggen.comparison.loading import split_data, varied_data
-from neggen.comparison.measuring import measure
 from neggen.comparison.rows import Row
 from neggen.config import SplitConfig
 from neggen.data.selection import selected
@@ -20,6 +19,7 @@ from neggen.encoding.store import encode
 from neggen.generation.record_files import read_records
 from neggen.models.base import FitContext
 from neggen.models.ease import EASE
+from neggen.models.measuring import measure
 from neggen.runs import with_vectors
 from neggen.training.loop import EpochLog
 from neggen.workspace import Workspace, read_toml, write_toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument, usable
-from neggen.cli.output import console, counted, epochs, print_json, print_metrics, say
+from neggen.cli.output import (
+    console,
+    counted,
+    epochs,
+    print_json,
+    print_metrics,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from neggen.runs import Run
@@ -153,7 +162,8 @@ def evaluate(
 ) -> None:
     """Rank all items for every user of the test part (and of further test sets) and measure it.
 
-    On the split cold-items, the new items of the part are ranked among themselves.
+    On the split cold-items, the new items of the part are ranked among themselves. The second table
+    tells what the lists are worth for some items and users, and beside being right.
     """
     from neggen.runs import Run, evaluate_run
     from neggen.tracking.following import tell_figures
@@ -165,10 +175,29 @@ def evaluate(
         print_json({"run": str(run), "metrics": results})
     else:
         print_metrics(results, title=opened.folder.name)
+        _print_beyond(results)
     for part in (part for part, figures in results.items() if figures["recall@20"] == 1):
         _tell_few(opened, part)
     for name in tell_figures(opened, results):
         say(f"{name} has these figures too.")
+
+
+def _print_beyond(results: Mapping[str, Mapping[str, float]]) -> None:
+    """Print figures of slices and beyond accuracy, one column a part."""
+    from neggen.comparison.tables import BEYOND
+
+    labels = {
+        "tail/ndcg@20": "NDCG@20 of the tail",
+        "cold/ndcg@20": "NDCG@20 of cold items",
+        "low-activity/ndcg@20": "NDCG@20 of low-activity users",
+        **BEYOND,
+    }
+    rows = [
+        [label, *(f"{part[name]:,.4g}" if name in part else "–" for part in results.values())]
+        for name, label in labels.items()
+        if any(name in part for part in results.values())
+    ]
+    print_table(["slices, and beyond accuracy", *results], rows)
 
 
 def _tell_few(run: Run, part: str) -> None:

@@ -24,7 +24,6 @@ from neggen.comparison.loading import (
     varied_data,
     without_test,
 )
-from neggen.comparison.measuring import Figures, Ranked, measure
 from neggen.comparison.metering import Meter
 from neggen.comparison.rows import Row
 from neggen.config import ModelConfig, SplitConfig
@@ -32,6 +31,7 @@ from neggen.data.dataset import Dataset
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.evaluation import rank
+from neggen.models.measuring import Figures, Ranked, measure
 from neggen.models.neggen import NegGen
 from neggen.training.loop import RULES
 from neggen.workspace import Workspace, atomic_path, write_text

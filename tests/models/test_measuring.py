@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from neggen.comparison.measuring import measure
 from neggen.comparison.metering import Meter
 from neggen.config import SplitConfig
 from neggen.data.store import load_dataset
+from neggen.models.measuring import measure
 from neggen.models.popularity import Popularity
 from neggen.runs import with_vectors
 from neggen.workspace import Workspace

@@ -54,6 +54,28 @@ def measure(model: Recommender, data: Dataset, part: str) -> Ranked:
     return Ranked(result, seconds, slices(result, data, target), beyond(result, data, target))
 
 
+def all_figures(result: RankingResult, data: Dataset, part: str = "test") -> dict[str, float]:
+    """Return all that one ranking tells: its means, those of slices, and what is beyond accuracy.
+
+    A figure of a slice is called ``tail/ndcg@20``; ``tail/users`` and ``tail/targets`` say how many
+    it is over. What there is none of is left out.
+
+    Args:
+        result: of :func:`neggen.evaluate`.
+        data: what was evaluated on.
+        part: the part that was ranked.
+    """
+    target = data.matrix(part)
+    of_slices = {
+        f"{name}/{figure}": value
+        for name, figures in slices(result, data, target).items()
+        for figure, value in figures.items()
+    }
+    found = {**beyond(result, data, target), **of_slices}
+    known = {name: value for name, value in found.items() if value is not None}
+    return {**result.metrics, **known}
+
+
 def slices(result: RankingResult, data: Dataset, target: csr_matrix) -> dict[str, Figures]:
     """Return the figures of the tail, of cold items and of users who did little."""
     measured = target[result.users]
