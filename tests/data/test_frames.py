@@ -81,3 +81,35 @@ def test_frames_make_the_data_set_again(library) -> None:
     assert isinstance(frames[0], pl.DataFrame if library == "polars" else pd.DataFrame)
     assert list(frames[0].columns) == ["user_id", "item_id", "timestamp", "part"]
     assert Dataset.from_frames(*frames).content_hash == data.content_hash
+
+
+def test_features_are_rows_of_the_items() -> None:
+    items = pl.DataFrame({"item_id": ["b", "a"]})
+    log = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]})
+    given = np.array([[1, 2], [3, np.nan]])
+    data = Dataset.from_frames(log, items, features={"image": given, "text": [[0.5], [1]]})
+    assert data.features["image"].values.tolist() == [[1, 2], [0, 0]]
+    assert data.features["image"].mask.tolist() == [True, False]
+    assert data.features["text"].values.tolist() == [[0.5], [1]]
+    assert np.isnan(given[1, 1]), "what was given stays as it is"
+    assert len(data.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            [[1.0]],
+            "The features of image have 1 rows for 2 items; give one row an item, in the order",
+        ),
+        ([[1.0], [1.0, 2.0]], "The features of image are no table of numbers"),
+        ([1.0, 2.0], "have shape (2,) and type float64; give numbers with one row an item."),
+        ([["x"], ["y"]], "type <U1; give numbers"),
+    ],
+)
+def test_features_that_do_not_fit_the_items(values: list, sentence: str) -> None:
+    items = pl.DataFrame({"item_id": ["b", "a"]})
+    with refuses(sentence):
+        Dataset.from_frames(None, items, features={"image": values})
+    with refuses("give the items that they are of"):
+        Dataset.from_frames(items.with_columns(user_id="item_id"), features={"image": values})

@@ -70,8 +70,6 @@ class Dataset:
     records: pl.DataFrame | None = None
     vectors: ItemVectors | None = None
 
-    # -- building ---------------------------------------------------------------------------
-
     @classmethod
     def from_frames(
         cls,
@@ -82,6 +80,7 @@ class Dataset:
         user_column: str = "user_id",
         item_column: str = "item_id",
         image_column: str = "image",
+        features: Mapping[str, Any] | None = None,
         drop_unknown: bool = False,
         names: tuple[str, str] = ("The interactions", "The items"),
     ) -> Dataset:
@@ -99,12 +98,14 @@ class Dataset:
             user_column: name of the user column.
             item_column: name of the item column, in both tables.
             image_column: name of the column of picture paths.
+            features: vectors by modality, such as ``{"image": array}``, each ``[items, d]`` in the
+                order of ``items``; rows that are zero or not finite count as missing.
             drop_unknown: drop interactions with items that ``items`` lacks instead of refusing.
             names: what error messages call the two tables, such as their file names.
 
         Raises:
             NegGenError: For a missing column, an empty table, null, NaN or repeated ids, an unknown
-                item, or a picture path that leaves ``image_dir``.
+                item, a picture path that leaves ``image_dir``, or features that do not fit.
         """
         return cls(
             **columns_of(
@@ -113,6 +114,7 @@ class Dataset:
                 None if image_dir is None else Path(image_dir),
                 (user_column, item_column, image_column),
                 names,
+                features or {},
                 drop_unknown=drop_unknown,
             )
         )
@@ -190,8 +192,6 @@ class Dataset:
             )
         chance = np.random.default_rng(seed).random(len(self.users))
         return selected(self, places(self.users, chance)[0] < n)
-
-    # -- reading ----------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         """Return its size in a line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import issparse
 
 from neggen.data.attributes import plain_attributes
+from neggen.data.features import features_of
 from neggen.data.images import check_images
 from neggen.data.indexing import positions
 from neggen.data.tables import (
@@ -38,6 +39,7 @@ def columns_of(
     image_dir: Path | None,
     columns: tuple[str, str, str],
     names: tuple[str, str],
+    features: Mapping[str, Any],
     *,
     drop_unknown: bool,
 ) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def columns_of(
         image_dir: folder of the pictures, or None.
         columns: names of the columns of users, items and pictures.
         names: what messages call the tables.
+        features: arrays ``[items, d]`` by modality.
         drop_unknown: drop interactions with unknown items.
     """
     user_column, item_column, image_column = columns
@@ -56,6 +59,10 @@ def columns_of(
     log = as_log(interactions, log_name, user_column, item_column)
     notes: list[str] = []
     if items is None:
+        if features:
+            raise NegGenError(
+                "Features have one row an item; give the items that they are of, too."
+            )
         table = log.select("item_id").unique(maintain_order=True)
     else:
         table = take_column(as_polars(items, items_name), items_name, item_column, "item_id")
@@ -71,6 +78,10 @@ def columns_of(
     )
     log = without_repeats(log, notes)
     table = check_images(table, image_column, image_dir, notes)
+    given = {
+        modality: features_of(modality, values, len(table), items_name, notes)
+        for modality, values in features.items()
+    }
     return {
         "user_ids": user_ids,
         "item_ids": table["item_id"],
@@ -80,6 +91,7 @@ def columns_of(
         "time": log["time"].to_numpy() if "time" in log.columns else None,
         "given_parts": log["part"].to_numpy() if "part" in log.columns else None,
         "image_dir": image_dir,
+        "features": given,
         "notes": tuple(notes),
     }
 

@@ -176,7 +176,7 @@ def test_mmrec_labels_and_features(tmp_path: Path) -> None:
     assert data.features["image"].mask.tolist() == [True, False, False, True]
     assert data.features["text"].mask.all()
     assert data.notes == (
-        "Masked 2 of 4 rows of image_feat.npy: zero or not finite.",
+        "Masked 2 of 4 rows of the features of image: zero or not finite.",
         f"Not used from {tmp_path}: i_id_mapping.csv.",
     )
 
@@ -207,8 +207,11 @@ def test_damaged_inter_files(tmp_path: Path, inter: str, culprits: list[str]) ->
 @pytest.mark.parametrize(
     ("values", "culprit"),
     [
-        (np.ones((5, 2)), "has 5 rows for 4 items"),
-        (np.ones((3, 2)), "has 3 rows for 4 items"),
+        (
+            np.ones((5, 2)),
+            "5 rows for 4 items; give one row an item, in the order of the numbers from 0",
+        ),
+        (np.ones((3, 2)), "3 rows for 4 items"),
         (np.ones(4), "shape (4,)"),
         (np.array([["a"]] * 4), "type <U1"),
     ],
@@ -218,7 +221,21 @@ def test_features_that_do_not_fit(
 ) -> None:
     message = refusal(mmrec(tmp_path, image=values))
     assert culprit in message
-    assert "image_feat.npy" in message
+    assert "The features of image" in message
+
+
+def test_features_beside_tables_are_in_the_order_of_the_items(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id\nb\na\nc\n")
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\nu,c\nv,b\n")
+    np.save(tmp_path / "sound_feat.npy", np.array([[1.0], [2.0], [0.0]]))
+    data = read_source(tmp_path)
+    assert data.item_ids.to_list() == ["b", "a", "c"]
+    assert data.features["sound"].values.tolist() == [[1], [2], [0]]
+    assert data.notes == ("Masked 1 of 3 rows of the features of sound: zero or not finite.",)
+    np.save(tmp_path / "sound_feat.npy", np.ones((2, 1)))
+    assert f"in the order of the items in {tmp_path / 'items.csv'}." in refusal(tmp_path)
+    np.save(tmp_path / "sound_feat.npy", np.array([{}] * 3, dtype=object), allow_pickle=True)
+    assert "sound_feat.npy is not a plain NumPy array" in refusal(tmp_path)
 
 
 def test_pickled_or_truncated_features_are_refused(tmp_path: Path) -> None:

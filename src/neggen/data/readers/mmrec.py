@@ -9,14 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
+from neggen.data.features import feature_paths, open_features
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import read_delimited
 from neggen.data.readers.item_graphs import graph_paths, read_graph
 from neggen.data.tables import PARTS
-from neggen.data.vectors import Features
 from neggen.errors import NegGenError
-
-FEATURE_SUFFIX = "_feat.npy"
 
 
 class MMRecReader:
@@ -45,17 +43,14 @@ class MMRecReader:
         """
         log_path = _inter_file(path)
         log = read_delimited(log_path, "\t")
-        feature_paths = sorted(log_path.parent.glob(f"*{FEATURE_SUFFIX}"))
+        features_at = feature_paths(log_path.parent)
         item_ids = _whole_numbers(log, "itemID", log_path)
         _whole_numbers(log, "userID", log_path)
         if "x_label" in log.columns:
             log = log.drop("x_label").with_columns(part=_labels(log["x_label"], log_path))
         notes: list[str] = []
         count = int(item_ids.max()) + 1
-        features = {}
-        for feature_path in feature_paths:
-            modality = feature_path.name.removesuffix(FEATURE_SUFFIX)
-            features[modality] = _features(feature_path, count, notes)
+        features = {modality: open_features(file) for modality, file in features_at.items()}
         graphs_at = graph_paths(log_path.parent)
         graphs = {name: read_graph(file, count, notes) for name, file in graphs_at.items()}
         items = np.arange(count) if features or graphs else np.unique(item_ids)
@@ -64,11 +59,12 @@ class MMRecReader:
             pl.DataFrame({"itemID": items}),
             user_column="userID",
             item_column="itemID",
-            names=(f"The interactions in {log_path}", "The items"),
+            features=features,
+            names=(f"The interactions in {log_path}", "The numbers from 0 to the largest itemID"),
         )
-        used = [log_path, *feature_paths, *graphs_at.values()]
+        used = [log_path, *features_at.values(), *graphs_at.values()]
         notes.extend(unused_note(log_path.parent, [file.name for file in used]))
-        return data.replace(features=features, graphs=graphs, notes=(*data.notes, *notes))
+        return data.replace(graphs=graphs, notes=(*data.notes, *notes))
 
 
 def _inter_file(path: Path) -> Path:
@@ -110,30 +106,3 @@ def _labels(codes: pl.Series, path: Path) -> pl.Series:
             f"1 (validation) or 2 (test)."
         )
     return labels
-
-
-def _features(path: Path, items: int, notes: list[str]) -> Features:
-    """Read feature rows; those that are zero or not finite are missing."""
-    try:
-        # A memory map is bounded by the file, whatever size its header claims.
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise NegGenError(f"{path} is not a plain NumPy array: {error}.") from None
-    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
-        raise NegGenError(
-            f"{path} has shape {stored.shape} and type {stored.dtype}; features are numbers with "
-            f"one row an item."
-        )
-    if len(stored) != items:
-        raise NegGenError(
-            f"{path} has {len(stored):,} rows for {items:,} items (the largest itemID plus one); "
-            f"use the features that belong to this .inter file."
-        )
-    values = np.array(stored, dtype=np.float32)
-    mask: NDArray[np.bool_] = np.isfinite(values).all(axis=1) & np.any(values != 0, axis=1)
-    values[~mask] = 0
-    if not mask.all():
-        notes.append(
-            f"Masked {int((~mask).sum()):,} of {items:,} rows of {path.name}: zero or not finite."
-        )
-    return Features(values, mask)

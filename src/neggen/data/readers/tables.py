@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
+from neggen.data.features import feature_paths, open_features
 from neggen.data.indexing import moved, positions
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import SUFFIXES, only_table, read_table
@@ -27,7 +28,7 @@ class TablesReader:
     """A folder with ``interactions.*`` and optionally ``items.*``, or a file of interactions."""
 
     name = "tables"
-    layout = f"interactions.* and items.* ({', '.join(SUFFIXES)})"
+    layout = f"interactions.* and items.* ({', '.join(SUFFIXES)}), *_feat.npy"
     heeds = frozenset(
         {
             "interactions",
@@ -52,7 +53,8 @@ class TablesReader:
     def read(self, path: Path, options: ReadOptions) -> Dataset:
         """Read the tables and check the pictures.
 
-        A table ``users.*`` with the column of users gives the order in which they are counted, and
+        Files such as ``image_feat.npy`` hold features, a row an item in the order of its table. A
+        table ``users.*`` with the column of users gives the order in which they are counted, and
         tables of users and items in ``test_sets`` are further pairs to test on.
 
         Raises:
@@ -85,6 +87,7 @@ class TablesReader:
             images = options.downloads.folder
         elif items is not None and items_path is not None and images is None:
             images = _image_dir(items, options.image_column, items_path.parent)
+        features_at = feature_paths(path) if path.is_dir() and items is not None else {}
         items_name = "The items" if items_path is None else f"The items in {items_path}"
         data = Dataset.from_frames(
             log,
@@ -93,6 +96,7 @@ class TablesReader:
             user_column=options.user_column,
             item_column=options.item_column,
             image_column=options.image_column,
+            features={modality: open_features(file) for modality, file in features_at.items()},
             drop_unknown=options.drop_unknown,
             names=(f"The interactions in {log_path}", items_name),
         )
@@ -110,7 +114,7 @@ class TablesReader:
         names = options.user_column, options.item_column
         pairs = {name: _pairs(data, sets[name], *names) for name in sorted(sets)}
         data = data.replace(test_sets=pairs)
-        files = (log_path, items_path, users_path, *sets.values())
+        files = (log_path, items_path, users_path, *features_at.values(), *sets.values())
         used = {_entry(path, file) for file in files if file is not None}
         if data.image_dir is not None:
             for name in data.item_table["image"].drop_nulls():
