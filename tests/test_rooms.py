@@ -19,7 +19,7 @@ ROOMS = [
     ("evaluation",),
     ("training",),
     ("models",),
-    ("recipe", "run_names", "runs"),
+    ("recipe", "run_names", "runs", "refitting"),
     ("tracking",),
     ("quality",),
     ("comparison",),

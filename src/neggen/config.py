@@ -69,17 +69,19 @@ DRAWN_SPLITS: tuple[SplitKind, ...] = ("random", "cold-items", "popularity-shift
 """The kinds of split that another seed draws anew."""
 SHARED_SPLITS: tuple[SplitKind, ...] = ("time", "cold-items", "popularity-shifted")
 """The kinds of split whose shares can be set."""
+EVERYTHING: Literal["everything"] = "everything"
+"""The split of what is trained for use: nothing is held out."""
 
 
 class SplitConfig(Config):
     """How interactions are divided into training, validation and test parts."""
 
-    kind: SplitKind = "random"
+    kind: SplitKind | Literal["everything"] = "random"
     """``random``: per user, by the rule of the MMRec toolbox. ``leave-last``: each user's last item
     tests, the one before validates. ``time``: global quantiles of time. ``cold-items``: whole
     items are held out. ``popularity-shifted``: the test draws items almost regardless of how
     popular they are, training and validation as they come. ``given``: the labels that came with the
-    source."""
+    source. ``everything``: all interactions train; see :mod:`neggen.refitting`."""
     seed: int = Field(0, ge=0)
     valid_share: float = Field(0.1, gt=0, lt=0.5)
     """Share held out for validation; for ``time``, ``cold-items`` and ``popularity-shifted``."""
@@ -176,8 +178,9 @@ class TrainConfig(ModelConfig):
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(2048, ge=1)
     """Interactions in a step."""
-    epochs: int = Field(1000, ge=1)
-    """Passes over the training interactions, at most."""
+    epochs: int = Field(1000, ge=0)
+    """Passes over the training interactions, at most; on the split ``everything``, where nothing
+    says when to stop, all of them."""
     patience: int = Field(20, ge=1)
     """Evaluations without a better validation score after which training stops."""
     evaluate_every: int = Field(0, ge=0)

@@ -219,7 +219,7 @@ def train_run(
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
     about = {"seconds": round(time.monotonic() - started, 2), "neggen": neggen.__version__}
-    if isinstance(model, NegGen):
+    if isinstance(model, NegGen) and data.holds_out:
         about["modality_shares"] = modality_shares(model, data)
     write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)

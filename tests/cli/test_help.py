@@ -33,6 +33,7 @@ def test_every_arrow_has_a_command() -> None:
         "demo",
         "doctor",
         "models",
+        "refit",
     ]
     away = ["serve", "studio", "export", "push", "export-data"]
     assert sorted([*stages, *others, *away]) == COMMANDS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from neggen.data.store import load_dataset
 from neggen.runs import Run
 from neggen.workspace import Workspace
 
@@ -141,6 +142,21 @@ def test_evaluate_tells_of_slices_and_beyond_accuracy(cli: Cli, ready: Workspace
     expected = [f"{run.metrics[part]['tail/ndcg@20']:,.4g}" for part in ("valid", "test")]
     assert tail.replace("│", " ").split()[-2:] == expected
     assert any("novelty@20" in line for line in told)
+
+
+def test_a_run_is_trained_again_on_everything(cli: Cli, ready: Workspace, train) -> None:
+    run = train()
+    told = cli("refit", run.folder)
+    assert told.code == 0, told.err
+    made = ready.runs_dir / f"{run.folder.name}-refit"
+    assert f"Next: neggen serve {made}" in told.remark()
+    assert cli("refit", run.folder, "--json").json()["run"] == str(made), "it is finished"
+    user = load_dataset(ready).user_ids[0]
+    assert len(cli("recommend", made, "--user", user, "-k", 3, "--json").json()) == 3
+    refused = cli("evaluate", made)
+    assert refused.code == 2
+    assert "since this model has learned from all of them" in refused.remark()
+    assert "has learned from all interactions already" in cli("refit", made).remark()
 
 
 def test_it_tells_what_each_modality_is_worth(cli: Cli, ready: Workspace) -> None:

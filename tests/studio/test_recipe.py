@@ -37,6 +37,12 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
     ]
 
 
+def test_a_run_on_everything_is_made_of_another(written_run):
+    run = written_run("mf", {}, settings={"seed": 0, "epochs": 7}, split={"kind": "everything"})
+    (_, refit) = commands(Workspace(Path("w")), {"source": "s"}, [], group_runs([run]))
+    assert refit == f"neggen refit RUN --name {run.folder.name}"
+
+
 def test_nested_settings_are_listed_with_dots(written_run):
     run = written_run("neggen", {}, settings={"seed": 0, "base": {"layers": 2}})
     (recipe,) = run_recipes(group_runs([run]))

@@ -22,7 +22,7 @@ from neggen.models.lightgcn import LightGCN, LightGCNModule
 from neggen.negatives.base import Batch
 from neggen.negatives.uniform import Uniform, UniformConfig
 from neggen.testing import checkerboard
-from neggen.training import loop
+from neggen.training import rhythm
 from neggen.training.checkpoint import save_tensors
 from neggen.training.loop import EpochLog, TrainState, train
 from neggen.training.ranking_losses import BPR
@@ -142,11 +142,11 @@ def test_costly_validations_are_made_less_often_and_count_for_more(
         evaluate_every=0, patience=12, epochs=100, batch_size=interactions // 60
     )
     for times, expected in ((3, [0, 3, 6, 9, 12, 15]), (99, [0, 3, 6, 9, 12, 15]), (1, range(14))):
-        monkeypatch.setattr(loop, "SCORES_AN_INTERACTION", scores / (interactions * times))
+        monkeypatch.setattr(rhythm, "SCORES_AN_INTERACTION", scores / (interactions * times))
         state = run(Scripted([0.1, 0.2] + [0.1] * 12), config)
         assert [log.epoch for log in state.history if log.valid] == list(expected)
         assert state.epoch - state.best_epoch == config.patience
-        assert loop._rhythm(DATA.train, valid, config.updated(evaluate_every=7), 1) == (7, 1)
+        assert rhythm.rhythm(DATA.train, valid, config.updated(evaluate_every=7), 1) == (7, 1)
 
 
 def test_epochs_bound_a_run_that_keeps_improving() -> None:

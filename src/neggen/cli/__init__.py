@@ -53,6 +53,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "models": models.models,
         "train": learning.train,
         "evaluate": learning.evaluate,
+        "refit": learning.refit,
         "recommend": recommending.recommend,
         "similar": recommending.similar,
         "explain": explain.explain,

@@ -1,4 +1,4 @@
-"""Commands about models: train, evaluate."""
+"""Commands about models: train, evaluate, refit."""
 
 from __future__ import annotations
 
@@ -180,6 +180,39 @@ def evaluate(
         _tell_few(opened, part)
     for name in tell_figures(opened, results):
         say(f"{name} has these figures too.")
+
+
+def refit(
+    run: RunArgument,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run folder. Default: RUN's with -refit.")
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
+    ] = False,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run's model again on all interactions, to be used: nothing is held out.
+
+    Settings, the number of epochs and NegGen's λ are those that validated best in RUN, whose
+    figures are the ones to go by. An interrupted training goes on when the command is given again.
+    """
+    from neggen.refitting import refit_run
+    from neggen.runs import Run
+
+    opened = Run.open(run)
+    with epochs() as show:
+        made = refit_run(opened, name=name, overwrite=overwrite, device=device, on_epoch=show)
+    seconds = made.manifest["seconds"]
+    if as_json:
+        print_json({"run": str(made.folder), "seconds": seconds})
+        return
+    say(
+        f"{made.folder} has learned from everything ({seconds:.0f} s). "
+        f"Next: neggen serve {made.folder}"
+    )
 
 
 def _print_beyond(results: Mapping[str, Mapping[str, float]]) -> None:

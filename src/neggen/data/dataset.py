@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from neggen.config import SplitConfig
+from neggen.config import EVERYTHING, SplitConfig
 from neggen.data.attributes import text_columns_of, text_of, title_of
 from neggen.data.fingerprint import data_hash
 from neggen.data.frames import columns_of, frames_of, matrix_frames
@@ -37,10 +37,9 @@ class Dataset:
     Attributes:
         user_ids: external ids; position is the internal index. ``[users]``
         item_ids: external ids in the order of ``item_table``. ``[items]``
-        users: internal user of each interaction, int32 ``[interactions]``.
-        items: internal item of each interaction, int32 ``[interactions]``.
+        users, items: internal user and item of each interaction, int32 ``[interactions]``.
         item_table: one row an item: ``item_id``, ``image`` (relative path, or null if it cannot be
-            read), ``image_sha256`` (digest of the picture file), and the attributes.
+            read), ``image_sha256`` and the attributes.
         time: when (or in which order) each interaction happened, ``[interactions]``, or None.
         given_parts: the source's own split as positions in ``PARTS``, ``[interactions]``, or None.
         parts: the split in force as positions in ``PARTS``, ``[interactions]``, or None.
@@ -49,8 +48,7 @@ class Dataset:
         features, graphs: given feature vectors and graphs of like items, by modality.
         test_sets: further sets of (user, item) pairs to test on by name, ``[pairs, 2]`` int32.
         notes: what was repaired or masked on the way in, one sentence each.
-        records: descriptions and negatives (``neggen.generation.records``), if generated.
-        vectors: their encodings, if encoded.
+        records, vectors: generated texts (``neggen.generation.records``) and their encodings.
     """
 
     user_ids: pl.Series
@@ -93,8 +91,7 @@ class Dataset:
                 items yet.
             items: table with the same item column, optionally ``image``; every other column is an
                 attribute. Without it, the items are those of the interactions.
-            image_dir: folder of the pictures. Pictures that are missing or unreadable are masked
-                and named in ``notes``.
+            image_dir: folder of the pictures; those it lacks are masked and named in ``notes``.
             user_column: name of the user column.
             item_column: name of the item column, in both tables.
             image_column: name of the column of picture paths.
@@ -157,8 +154,7 @@ class Dataset:
 
         Args:
             kind: a kind of split, or all settings of one.
-            settings: those of :class:`neggen.config.SplitConfig`, such as ``seed`` and
-                ``test_share``.
+            settings: those of :class:`~neggen.config.SplitConfig`, such as ``seed``.
 
         Raises:
             NegGenError: If a setting is wrong, or the data lack what the kind of split needs.
@@ -225,19 +221,23 @@ class Dataset:
         Raises:
             NegGenError: If there is no such part, or the data set was not split yet.
         """
-        if name not in PARTS and name in self.test_sets:
+        known = [*PARTS, *self.test_sets]
+        if name not in known:
+            hint = nearest(name, known)
+            raise NegGenError(f"There is no part '{name}'; parts are {', '.join(known)}.{hint}")
+        if name not in PARTS:
             pairs = self.test_sets[name]
             asked = incidence(pairs[:, 0], pairs[:, 1], self.shape)
             return asked - asked.multiply(self.everything)
-        if name not in PARTS:
-            raise NegGenError(
-                f"There is no part '{name}'; parts are {', '.join([*PARTS, *self.test_sets])}."
-                f"{nearest(name, [*PARTS, *self.test_sets])}"
-            )
         if self.parts is None:
             raise NegGenError("The data set is not split; call data.split() first.")
         rows = self.parts == PARTS.index(name)
         return incidence(self.users[rows], self.items[rows], self.shape)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether the split in force leaves something to validate and test on."""
+        return self.split_config is None or self.split_config.kind != EVERYTHING
 
     def known_before(self, part: str) -> csr_matrix:
         """Return what is taken out of the ranking when ``part`` is measured, 0/1 CSR.

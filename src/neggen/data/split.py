@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neggen.config import SplitConfig
+from neggen.config import EVERYTHING, SplitConfig
 from neggen.errors import NegGenError
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -41,6 +41,8 @@ def draw_split(
             "interactions, and so does the catalogue generator."
         )
     rng = np.random.default_rng(config.seed)
+    if config.kind == EVERYTHING:
+        return np.zeros(len(users), dtype=np.uint8)
     if config.kind == "random":
         parts = _random(users, rng)
     elif config.kind == "cold-items":

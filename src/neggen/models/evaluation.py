@@ -52,7 +52,8 @@ def evaluate(
         )
     target = data.matrix(part)
     if target.nnz == 0:
-        raise NegGenError(f"The part '{part}' has no interactions.")
+        hint = "" if data.holds_out else ", since this model has learned from all of them"
+        raise NegGenError(f"The part '{part}' has no interactions{hint}.")
     return rank(model, data, part, target, ks)
 
 

@@ -67,11 +67,16 @@ class GradientModel(Recommender):
                 depends_on = f"{depends_on} {vectors.content_hash}"
             module.sampler = cls(sampler, data, self.config.device)
             module.sampler.prepare(self._width(module, cls, sampler), self.config.seed)
+        if not data.holds_out and self.config.epochs == type(self.config)().epochs:
+            raise NegGenError(
+                "Nothing validates on the split 'everything', so set epochs, or take those of a "
+                "run with neggen refit RUN."
+            )
         identity = (RULES, data.content_hash, data.split_hash, depends_on, self.config.identity())
         state = train(
             module,
             data.train,
-            data.valid,
+            data.valid if data.holds_out else None,
             self.config,
             checkpoint=context.checkpoint(self.name),
             fingerprint=" ".join(map(str, identity)),

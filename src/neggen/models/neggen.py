@@ -138,6 +138,11 @@ class NegGen(GradientModel, Described):
         return users, items
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
+        if not data.holds_out and len(self.config.effect_weights) > 1:
+            raise NegGenError(
+                "Nothing validates on the split 'everything', so give one of effect_weights, or "
+                "take that of a run with neggen refit RUN."
+            )
         data, vectors = described(data, seed=self.config.seed, device=self.config.device)
         base = self.base
         if base is None:

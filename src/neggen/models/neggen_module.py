@@ -95,9 +95,8 @@ class NegGenModule(Trainable):
             self.base_users = None if factors is None else factors[0].to(device)
         self.history = History(data.train, device)
         self.all_items = torch.arange(data.shape[1], device=device)
-        count = min(data.shape[0], SPREAD_USERS, max(1, SPREAD_SCORES // data.shape[1]))
-        self.some_users = torch.linspace(0, data.shape[0] - 1, count, device=device).long()
-        self.base_spread = _spread(self.base_scores(self.some_users))
+        self.some_users = some_users(*data.shape, device)
+        self.base_spread = spread(self.base_scores(self.some_users))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return L_bpr + β L_cf + α L_align + γ L_sep of a batch."""
@@ -177,7 +176,7 @@ class NegGenModule(Trainable):
         tastes, found = self.learned()
         unit = torch.ones_like(self.base_spread)
         if self.base_users is None:
-            unit = self.base_spread / _spread(tastes[self.some_users] @ found.effects.T)
+            unit = self.base_spread / spread(tastes[self.some_users] @ found.effects.T)
         base = _Kept(self.base_scores)
         best: dict[str, float] = {}
         for candidate in self.config.effect_weights:
@@ -212,7 +211,13 @@ def _sum(one: Scorer, other: Scorer) -> Scorer:
     return lambda users: one(users) + other(users)
 
 
-def _spread(scores: Tensor) -> Tensor:
+def some_users(users: int, items: int, device: str) -> Tensor:
+    """Return internal users whose scores tell how far scores spread, int64."""
+    count = min(users, SPREAD_USERS, max(1, SPREAD_SCORES // items))
+    return torch.linspace(0, users - 1, count, device=device).long()
+
+
+def spread(scores: Tensor) -> Tensor:
     """Return the root mean square deviation of scores ``[users, items]`` from a user's mean."""
     return scores.var(1, correction=0).mean().clamp(min=1e-12).sqrt()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neggen.config import DRAWN_SPLITS, SplitConfig
+from neggen.config import DRAWN_SPLITS, EVERYTHING, SplitConfig
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.reviews import BY_HAND
@@ -51,6 +51,10 @@ def commands(
         lines.append(f"neggen encode {place}")
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
+            if made["split"]["kind"] == EVERYTHING:
+                if run.folder.name != usual_name(made):  # else a base that was trained with it
+                    lines.append(f"neggen refit RUN --name {shlex.quote(run.folder.name)}")
+                continue
             changed = [*_changed_split(made), *_changed_settings(made)]
             if run.folder.name != usual_name(made):
                 changed.append(f"--name {shlex.quote(run.folder.name)}")

@@ -21,6 +21,7 @@ from neggen.negatives.base import Batch, Sampler
 from neggen.training import distributed
 from neggen.training.checkpoint import under
 from neggen.training.checkpoints import kept_checkpoints, load_checkpoint, save_checkpoint
+from neggen.training.rhythm import rhythm
 from neggen.training.trainable import Trainable
 
 VALIDATION_KS = (10, 20)
@@ -29,12 +30,6 @@ RULES = 3
 """Raise it when the same settings train in another way: no checkpoint from before is resumed."""
 PROPOSED_AT_ONCE = 1 << 17
 """Negatives proposed together: a search warms the cache for the next one."""
-STEPS_TO_VALIDATION = 50
-"""Steps between two validations, rounded up to whole epochs, unless the settings say otherwise."""
-SCORES_AN_INTERACTION = 1000
-"""Scores that take a validation about as long as an interaction takes an epoch."""
-LEAST_VALIDATIONS = 4
-"""Validations, at least, that patience lasts for."""
 
 
 @dataclass
@@ -66,7 +61,7 @@ OnEpoch = Callable[[EpochLog], None]
 def train(
     module: Trainable,
     interactions: csr_matrix,
-    valid: csr_matrix,
+    valid: csr_matrix | None,
     config: TrainConfig,
     *,
     checkpoint: Path | None = None,
@@ -85,7 +80,8 @@ def train(
     Args:
         module: what to train, on ``config.device``.
         interactions: what to learn from, 0/1 CSR ``[users, items]``.
-        valid: what to choose the weights by, 0/1 CSR ``[users, items]``.
+        valid: what to choose the weights by, 0/1 CSR ``[users, items]``. None takes those after
+            ``config.epochs`` epochs.
         config: the settings.
         checkpoint: file to save to and to resume from. An interrupted run ends bit-equal to an
             undisturbed one on a CPU; on a GPU, up to the rounding of its sparse products.
@@ -95,7 +91,7 @@ def train(
     Raises:
         NegGenError: If the checkpoint belongs to other data or settings, or validation is empty.
     """
-    if valid.nnz == 0:
+    if valid is not None and valid.nnz == 0:
         raise NegGenError("The validation part is empty, so the best weights cannot be chosen.")
     device = torch.device(config.device)
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -106,10 +102,16 @@ def train(
     users = torch.from_numpy(rows).to(device)  # [interactions]
     positives = torch.from_numpy(interactions.indices.astype(np.int32)).to(device)
 
-    every, weight = _rhythm(interactions, valid, config, module.rankings)
-    candidates = candidates_of(valid, interactions)
+    every, weight = config.epochs + 1, 1  # never
+    candidates = None
+    if valid is not None:
+        every, weight = rhythm(interactions, valid, config, module.rankings)
+        candidates = candidates_of(valid, interactions)
 
-    def validate() -> dict[str, float]:
+    def validate() -> dict[str, float] | None:
+        if valid is None:
+            return None
+
         def measure(scorer: Scorer) -> dict[str, float]:
             figures = distributed.ranking_figures(
                 scorer,
@@ -168,6 +170,10 @@ def train(
             save_checkpoint(checkpoint, tensors, meta, config.keep_checkpoints)
             saved_at = time.monotonic()
 
+    if valid is None:
+        with torch.no_grad():
+            module.validate(lambda _: {config.metric: 0.0})  # it takes the only choice it has
+        return state
     told = {tuple(log.valid.values()) for log in state.history if log.valid}
     if candidates is None or len(told) > 1:  # else these are new items that it cannot tell apart
         module.load_state_dict(best)
@@ -201,24 +207,6 @@ def _batches(
         if sampler is not None:
             proposed = sampler.propose(some, theirs, generator)  # [ahead · batch, candidates]
         yield from map(Batch, *(torch.split(each, size) for each in (some, theirs, proposed)))
-
-
-def _rhythm(
-    interactions: csr_matrix, valid: csr_matrix, config: TrainConfig, rankings: int
-) -> tuple[int, int]:
-    """Return the epochs between two validations, and how many one counts for in ``patience``.
-
-    Where validating takes longer than the training in between, as with many users and items, it is
-    done less often, and each counts for those left out: patience lasts for as many epochs. A
-    validation makes so many ``rankings``.
-    """
-    if config.evaluate_every:
-        return config.evaluate_every, 1
-    usual = math.ceil(STEPS_TO_VALIDATION / math.ceil(interactions.nnz / config.batch_size))
-    scores = rankings * np.count_nonzero(np.diff(valid.indptr)) * valid.shape[1]
-    times = round(scores / (SCORES_AN_INTERACTION * interactions.nnz * usual))
-    times = max(1, min(times, config.patience // LEAST_VALIDATIONS))
-    return usual * times, times
 
 
 def _judge(
