@@ -64,10 +64,12 @@ _INCIDENTAL: Any = {
 }
 
 
-SplitKind = Literal["random", "leave-last", "time", "cold-items", "popularity-shifted", "given"]
-DRAWN_SPLITS: tuple[SplitKind, ...] = ("random", "cold-items", "popularity-shifted")
+MeasuredSplit = Literal["random", "leave-last", "time", "cold-items", "popularity-shifted", "given"]
+"""A kind of split that holds something out to measure models by."""
+SplitKind = Literal[MeasuredSplit, "everything"]
+DRAWN_SPLITS: tuple[MeasuredSplit, ...] = ("random", "cold-items", "popularity-shifted")
 """The kinds of split that another seed draws anew."""
-SHARED_SPLITS: tuple[SplitKind, ...] = ("time", "cold-items", "popularity-shifted")
+SHARED_SPLITS: tuple[MeasuredSplit, ...] = ("time", "cold-items", "popularity-shifted")
 """The kinds of split whose shares can be set."""
 EVERYTHING: Literal["everything"] = "everything"
 """The split of what is trained for use: nothing is held out."""
@@ -76,7 +78,7 @@ EVERYTHING: Literal["everything"] = "everything"
 class SplitConfig(Config):
     """How interactions are divided into training, validation and test parts."""
 
-    kind: SplitKind | Literal["everything"] = "random"
+    kind: SplitKind = "random"
     """``random``: per user, by the rule of the MMRec toolbox. ``leave-last``: each user's last item
     tests, the one before validates. ``time``: global quantiles of time. ``cold-items``: whole
     items are held out. ``popularity-shifted``: the test draws items almost regardless of how

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from neggen.config import DRAWN_SPLITS, Config, SplitConfig, SplitKind
+from neggen.config import DRAWN_SPLITS, Config, MeasuredSplit, SplitConfig
 from neggen.errors import NegGenError
 from neggen.overrides import merged
 from neggen.workspace import read_toml
@@ -29,7 +29,7 @@ class Recipe(Config):
 
     model: str = "neggen"
     """A key of :data:`neggen.models.MODELS`."""
-    split: SplitKind | None = None
+    split: MeasuredSplit | None = None
     """How interactions are divided; None takes the source's labels where it has some."""
     seed: int = Field(0, ge=0)
     """Seeds the training, and the split unless ``split_seed`` is given."""

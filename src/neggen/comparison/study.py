@@ -49,9 +49,9 @@ from neggen.comparison.space import Space, build, read_space, samples, usual_spa
 from neggen.config import (
     DRAWN_SPLITS,
     Config,
+    MeasuredSplit,
     NegGenConfig,
     SplitConfig,
-    SplitKind,
     TrainConfig,
 )
 from neggen.errors import NegGenError, nearest
@@ -68,7 +68,7 @@ class Study(Config):
 
     title: str = "Comparison"
     """Heads the table."""
-    split: SplitKind | None = None
+    split: MeasuredSplit | None = None
     """How interactions are divided; None takes the source's labels where it has some, else random
     parts."""
     seeds: int = Field(3, ge=1)
