@@ -25,6 +25,7 @@ CONFIGS = [EASEConfig, LightGCNConfig, NegGenConfig, SplitConfig]
         (LightGCNConfig, {"dim": "many"}, r"LightGCNConfig.dim = 'many' is not allowed"),
         (LightGCNConfig, {"learning_rate": float("nan")}, r"learning_rate = nan is not allowed"),
         (NegGenConfig, {"base": 3}, r"NegGenConfig.base = 3 is not allowed"),
+        (NegGenConfig, {"metric": "ndcg@5"}, "NegGenConfig.metric = 'ndcg@5' is not allowed"),
         (SplitConfig, {"kind": "rnadom"}, r"SplitConfig.kind = 'rnadom' is not allowed"),
         (SplitConfig, {"test_share": 0.9}, r"SplitConfig.test_share = 0.9 is not allowed"),
         (SplitConfig, {"test_share": 0.3}, "'random' has a rule of its own .* leave the shares"),

@@ -75,6 +75,10 @@ EVERYTHING: Literal["everything"] = "everything"
 """The split of what is trained for use: nothing is held out."""
 
 
+VALIDATED = r"^(recall|ndcg|precision|map|mrr|hit)@(10|20)$"
+"""The figures that weights can be chosen by."""
+
+
 class SplitConfig(Config):
     """How interactions are divided into training, validation and test parts."""
 
@@ -189,7 +193,7 @@ class TrainConfig(ModelConfig):
     """Epochs between validations; 0 takes as many as make 50 steps (patience in epochs would end
     the training on small data, a handful of steps each, on its first plateau). If a validation
     takes longer than these, 0 makes fewer, each of which counts for those left out."""
-    metric: str = "recall@20"
+    metric: str = Field("recall@20", pattern=VALIDATED)
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
@@ -273,7 +277,7 @@ class NegGenConfig(SampledConfig):
     """Chance that a modality of an item is left out of a training step."""
     patience: int = Field(10, ge=1)
     """Evaluations without a better validation score after which training stops."""
-    metric: str = "ndcg@20"
+    metric: str = Field("ndcg@20", pattern=VALIDATED)
     """The validation figure that chooses λ and the weights that are kept."""
 
     @classmethod

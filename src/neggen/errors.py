@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -55,3 +56,12 @@ def nearest(name: str, options: Iterable[str]) -> str:
     by_lower = {option.lower(): option for option in options}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def quoted(word: object) -> str:
+    """Return a path or a value as one word of a command to be copied.
+
+    >>> quoted("my shop")
+    "'my shop'"
+    """
+    return shlex.quote(str(word))

@@ -75,7 +75,7 @@ def fits(place: Workspace) -> dict[str, int]:
 
 def kill(process: subprocess.Popen[str], due: Callable[[], bool]) -> None:
     while process.poll() is None and not due():
-        time.sleep(0.002)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, "it was too quick to be killed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neggen.cli.output import console, counting, print_json, print_table, say, suggest
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
@@ -174,7 +173,7 @@ def import_source(
     else:
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
         if len(data.users):  # of new items alone, only a language model can say anything
-            suggest("import", f"generate {shlex.quote(str(workspace))}")
+            suggest("import", f"generate {quoted(workspace)}")
 
 
 def _show_dry_run(reader: str, data: Dataset, as_json: bool) -> None:
@@ -247,7 +246,7 @@ def encode(
     else:
         print_table([text_encoder.name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
         if len(data.users):
-            suggest("encode", f"train {shlex.quote(str(workspace))}")
+            suggest("encode", f"train {quoted(workspace)}")
 
 
 def counts(data: Dataset) -> dict[str, int]:

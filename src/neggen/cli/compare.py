@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from neggen.cli.catalogue import DeviceOption, JsonOption, WorkspaceArgument
 from neggen.cli.learning import SplitName
 from neggen.cli.named import names_in
 from neggen.cli.output import console, print_json, print_table, say
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.overrides import override
 
 if TYPE_CHECKING:
@@ -231,9 +230,9 @@ def tune(
     print_table(["setting", "best", "importance"], rows, title=title)
     told = {**{key: value for key, value in chosen_by.items() if key not in kept}, **found.params}
     changes = [*(settings or []), *(override(key, value) for key, value in told.items())]
-    following = f"neggen train {workspace} --model {model}"
+    following = f"neggen train {quoted(workspace)} --model {model}"
     following += f" --split {split.value}" if split else ""
-    following += "".join(f" --set {shlex.quote(change)}" for change in changes)
+    following += "".join(f" --set {quoted(change)}" for change in changes)
     say(f"{found.seconds:.0f} s. Next: {following}")
 
 

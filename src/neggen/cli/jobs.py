@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neggen.cli.output import counted, counting, generating, print_json, print_table, say, suggest
 from neggen.cli.writers import WAYS, Writer
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
@@ -169,8 +168,9 @@ class Job:
             why = ", ".join(f"{reason} ({count})" for reason, count in failed.most_common(3))
             raise NegGenError(
                 f"{summary.generator} gave no valid record for {self.place.path} "
-                f"({why or 'nothing asked'}); see why with: neggen journal {self.place.path} "
-                "--failed, mend the cause, and ask again with --retry-failed."
+                f"({why or 'nothing asked'}); see why with: "
+                f"neggen journal {quoted(self.place.path)} --failed, mend the cause, and ask again "
+                "with --retry-failed."
             )
         if self.as_json:
             print_json(
@@ -196,7 +196,7 @@ class Job:
                 say(f"{name}: {counted(count, 'item')} failed: {reason}")
         if failed:
             say(
-                f"Why: neggen journal {self.place.path} --failed. "
+                f"Why: neggen journal {quoted(self.place.path)} --failed. "
                 "They are asked for again only with --retry-failed."
             )
         if summary.stopped is not None:
@@ -204,7 +204,7 @@ class Job:
         elif waiting:
             say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
         else:
-            suggest("generate", f"encode {shlex.quote(str(self.place.path))}")
+            suggest("generate", f"encode {quoted(self.place.path)}")
 
 
 def synonym_screen() -> Screen:

@@ -12,7 +12,7 @@ import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
 from neggen.cli.output import counted, print_json, print_table, say, visible
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 if TYPE_CHECKING:
     from neggen.generation.journal.listing import JournalListing
@@ -152,7 +152,10 @@ def _show_reviews(listing: JournalListing, as_json: bool) -> None:
         for review in found
     ]
     if not rows:
-        say(f"Nobody has decided anything yet; begin with: neggen studio {listing.path.parent}")
+        say(
+            f"Nobody has decided anything yet; begin with: "
+            f"neggen studio {quoted(listing.path.parent)}"
+        )
         return
     _table(list(rows[0]), rows, "Reviews")
 

@@ -19,6 +19,7 @@ from neggen.cli.output import (
     print_table,
     say,
 )
+from neggen.errors import quoted
 
 if TYPE_CHECKING:
     from neggen.runs import Run
@@ -148,7 +149,7 @@ def train(
     if shares:
         told = ", ".join(f"{name} {share:.4f}" for name, share in shares.items())
         say(f"What validation NDCG@20 loses without each modality: {told}.")
-    say(f"{run.folder} is trained ({seconds:.0f} s). Next: neggen evaluate {run.folder}")
+    say(f"{run.folder} is trained ({seconds:.0f} s). Next: neggen evaluate {quoted(run.folder)}")
 
 
 def evaluate(
@@ -211,7 +212,7 @@ def refit(
         return
     say(
         f"{made.folder} has learned from everything ({seconds:.0f} s). "
-        f"Next: neggen serve {made.folder}"
+        f"Next: neggen serve {quoted(made.folder)}"
     )
 
 

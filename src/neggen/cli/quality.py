@@ -11,6 +11,7 @@ import typer
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
 from neggen.cli.output import console, print_json, print_table, say
+from neggen.errors import quoted
 
 RECORDS = {
     "locality": {
@@ -146,7 +147,7 @@ def _print_preference(summary: Mapping[str, Any]) -> None:
 def _print_run(summary: Mapping[str, Any], workspace: Path) -> None:
     run, hardness, diversity = summary["run"], summary["hardness"], summary["diversity"]
     if hardness is None:
-        rows = [[f"needs a run with embeddings: neggen train {workspace}", ""]]
+        rows = [[f"needs a run with embeddings: neggen train {quoted(workspace)}", ""]]
     else:
         found = {key: label for key, label in SAMPLERS.items() if key in hardness["by_sampler"]}
         rows = [[label, _figure(hardness["by_sampler"][key])] for key, label in found.items()]
@@ -155,7 +156,7 @@ def _print_run(summary: Mapping[str, Any], workspace: Path) -> None:
             rows += [[f"  the generated {side}", _figure(value)] for side, value in sides]
     _print_group(summary, "hard", [run or ""], rows)
     if diversity is None:
-        rows = [[f"needs a run: neggen train {workspace}", ""]]
+        rows = [[f"needs a run: neggen train {quoted(workspace)}", ""]]
     else:
         rows = [[name, _figure(value)] for name, value in diversity.items()]
     _print_group(summary, "diverse results", [run or ""], rows)

@@ -11,7 +11,7 @@ from neggen.cli.catalogue import DeviceOption, JsonOption
 from neggen.cli.learning import RunArgument
 from neggen.cli.named import read_ids, read_people
 from neggen.cli.output import counted, print_json, print_table, say
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -218,7 +218,7 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
     if encoder_of(encoded) != trained_with:
         raise NegGenError(
             f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
-            f"with; run neggen encode {encoded.path} with that one."
+            f"with; run neggen encode {quoted(encoded.path)} with that one."
         )
     return with_vectors(workspace, data) if described else data
 

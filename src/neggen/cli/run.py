@@ -9,7 +9,7 @@ import typer
 
 from neggen.cli.catalogue import DeviceOption
 from neggen.cli.compare import RowsOption, SeedsOption
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 if TYPE_CHECKING:
     from neggen.comparison.source import Source
@@ -94,7 +94,7 @@ def _describe(
     elif not place.records_path.is_file():
         raise NegGenError(
             f"{' and '.join(needy)} need descriptions, and [data] names no recorded answers; name "
-            f"some, or run neggen generate {place.path} first."
+            f"some, or run neggen generate {quoted(place.path)} first."
         )
     encode(place.path, device=device)
 

@@ -19,7 +19,7 @@ from neggen.data.mapped import zeros
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.workspace import Workspace, read_toml, write_toml
 
 SAVE_EVERY = 2048
@@ -112,7 +112,7 @@ def encoder_of(workspace: Workspace) -> str:
     manifest = workspace.vectors_dir / "manifest.toml"
     if not manifest.is_file():
         raise NegGenError(
-            f"{workspace.path} has no vectors yet; run: neggen encode {workspace.path}"
+            f"{workspace.path} has no vectors yet; run: neggen encode {quoted(workspace.path)}"
         )
     return str(read_toml(manifest, "fingerprint")["fingerprint"])
 
@@ -127,7 +127,7 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
     if missing := store.missing(_texts(data, records)):
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
-            f"{missing[0][:60]!r}; run: neggen encode {workspace.path}"
+            f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
         )
     return arrange(data, records, store.get, workspace.vectors_dir)
 

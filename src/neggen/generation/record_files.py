@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neggen.data.dataset import Dataset
-from neggen.errors import NegGenError, first_line
+from neggen.errors import NegGenError, first_line, quoted
 from neggen.generation.inputs import describable, side_hash
 from neggen.generation.journal.reviews import read_reviews
 from neggen.generation.records import (
@@ -147,7 +147,9 @@ def read_records(path: Path) -> pl.DataFrame:
         NegGenError: If the file is missing, damaged, or holds an invalid record.
     """
     if not path.is_file():
-        raise NegGenError(f"{path} does not exist; make it with: neggen generate {path.parent}")
+        raise NegGenError(
+            f"{path} does not exist; make it with: neggen generate {quoted(path.parent)}"
+        )
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

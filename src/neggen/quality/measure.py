@@ -13,7 +13,7 @@ import polars as pl
 from neggen.data.dataset import Dataset
 from neggen.data.store import is_labeled, load_dataset
 from neggen.encoding.text import TextEncoder
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.negatives.false_negatives import Margins, false_negatives
 from neggen.quality.hardness import Hardness, measure_hardness
 from neggen.quality.neighbours import K, nearest_items
@@ -139,7 +139,7 @@ def worst_records(workspace: Workspace, count: int) -> pl.DataFrame:
     """
     path = workspace.quality_dir / "items.parquet"
     if not path.is_file():
-        raise NegGenError(f"{path} does not exist; run: neggen quality {workspace.path}")
+        raise NegGenError(f"{path} does not exist; run: neggen quality {quoted(workspace.path)}")
     return pl.read_parquet(path).head(count)
 
 

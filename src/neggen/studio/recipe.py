@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neggen.config import DRAWN_SPLITS, EVERYTHING, SplitConfig
+from neggen.errors import quoted
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.reviews import BY_HAND
@@ -35,17 +35,17 @@ def commands(
     groups: Sequence[RunGroup],
 ) -> list[str]:
     """Return the commands that make the workspace and train its runs, one a line."""
-    place = shlex.quote(str(workspace.path))
-    lines = [f"neggen import {shlex.quote(str(manifest['source']))} {place}"]
+    place = quoted(workspace.path)
+    lines = [f"neggen import {quoted(manifest['source'])} {place}"]
     for generator in generators:
         kind, _, model = generator.partition(": ")
         ways = {
             CatalogueBackend.name: "",
             RecordedBackend.name: " --answers FILE",
-            "local": f" --local {shlex.quote(model)}",
+            "local": f" --local {quoted(model)}",
         }
         if generator != BY_HAND:
-            by = ways.get(kind, f" --model {shlex.quote(model or kind)}")
+            by = ways.get(kind, f" --model {quoted(model or kind)}")
             lines.append(f"neggen generate {place}{by}")
     if workspace.vectors_dir.is_dir():
         lines.append(f"neggen encode {place}")
@@ -53,13 +53,13 @@ def commands(
         for run, made in zip(group.runs, group.manifests, strict=True):
             if made["split"]["kind"] == EVERYTHING:
                 if run.folder.name != usual_name(made):  # else a base that was trained with it
-                    lines.append(f"neggen refit RUN --name {shlex.quote(run.folder.name)}")
+                    lines.append(f"neggen refit RUN --name {quoted(run.folder.name)}")
                 continue
             changed = [*_changed_split(made), *_changed_settings(made)]
             if run.folder.name != usual_name(made):
-                changed.append(f"--name {shlex.quote(run.folder.name)}")
+                changed.append(f"--name {quoted(run.folder.name)}")
             lines.append(" ".join(["neggen train", place, "--model", group.model, *changed]))
-            lines.append(f"neggen evaluate {shlex.quote(str(run.folder))}")
+            lines.append(f"neggen evaluate {quoted(run.folder)}")
     return lines
 
 
@@ -81,7 +81,7 @@ def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
     usual = dict(flat(model_class(manifest["model"]).config_class().identity()))
     for name, value in flat(manifest["settings"]):
         if value != usual.get(name) and name != "seed":
-            yield f"--set {shlex.quote(override(name, value))}"
+            yield f"--set {quoted(override(name, value))}"
 
 
 def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import polars as pl
 from scipy.sparse import csr_matrix, diags_array
 
 from neggen.data.dataset import Dataset
-from neggen.errors import NegGenError, nearest
+from neggen.errors import NegGenError, nearest, quoted
 from neggen.evaluation.ranking import candidates_of, evaluate_ranking
 from neggen.studio.pictures import SMALL, Thumbnails
 from neggen.studio.samples import Tile
@@ -184,7 +184,8 @@ def _per_user(run: Run, part: str, metric: str) -> pl.DataFrame:
     path = run.folder / "per_user" / f"{part}.parquet"
     if not path.is_file():
         raise NegGenError(
-            f"{run.folder.name} was not measured on '{part}' yet; run: neggen evaluate {run.folder}"
+            f"{run.folder.name} was not measured on '{part}' yet; run: "
+            f"neggen evaluate {quoted(run.folder)}"
         )
     try:
         return pl.read_parquet(path, columns=["user_id", metric])

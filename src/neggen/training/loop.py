@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from neggen.config import TrainConfig
-from neggen.errors import NegGenError, nearest
+from neggen.errors import NegGenError
 from neggen.evaluation.ranking import Scorer, candidates_of
 from neggen.negatives.base import Batch, Sampler
 from neggen.training import distributed
@@ -113,7 +113,7 @@ def train(
             return None
 
         def measure(scorer: Scorer) -> dict[str, float]:
-            figures = distributed.ranking_figures(
+            return distributed.ranking_figures(
                 scorer,
                 interactions,
                 valid,
@@ -121,10 +121,6 @@ def train(
                 candidates=candidates,
                 device=device,
             )
-            if config.metric not in figures:
-                hint = nearest(config.metric, figures)
-                raise NegGenError(f"There is no validation metric '{config.metric}'.{hint}")
-            return figures
 
         with torch.no_grad():
             return module.validate(measure)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neggen.cli.checkup import Note
 from neggen.cli.output import counted
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.workspace import Workspace
 
 LOCK_SECONDS = 2
@@ -27,7 +27,7 @@ def check_journal(place: Workspace) -> str:
             if row["quick_check"] != "ok":
                 raise NegGenError(
                     f"The journal {listing.path} is damaged ({row['quick_check']}); save what can "
-                    f"be read with: neggen journal {path} --export FILE.jsonl"
+                    f"be read with: neggen journal {quoted(path)} --export FILE.jsonl"
                 )
         sides, warning = listing.sides(), listing.warning
         batched = listing.waiting_exports()
@@ -44,8 +44,8 @@ def check_journal(place: Workspace) -> str:
     told = [f"{answers:,} answers, {dead:,} given up"]
     if dead:
         told.append(
-            f"see why with: neggen journal {path} --failed, and ask again with neggen generate … "
-            "--retry-failed"
+            f"see why with: neggen journal {quoted(path)} --failed, and ask again with "
+            f"neggen generate … --retry-failed"
         )
     if unfinished:
         told.append(f"{counted(unfinished, 'side')} of items unfinished: {_who_goes_on(place)}")

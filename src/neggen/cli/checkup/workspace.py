@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from neggen.cli.catalogue import counts
 from neggen.cli.checkup import Check, Note
 from neggen.cli.checkup.journal import check_journal
-from neggen.errors import NegGenError, first_line
+from neggen.errors import NegGenError, first_line, quoted
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Checkup:
         from neggen.generation.record_files import earlier_import
 
         if self._has_no_records:
-            return Note(f"none yet; make them with: neggen generate {self.path}")
+            return Note(f"none yet; make them with: neggen generate {quoted(self.path)}")
         by_side = self._records["modality"].value_counts(sort=True).iter_rows()
         if finding := earlier_import(self.place.records_path, self._data):
             raise NegGenError(finding)
@@ -156,12 +156,12 @@ class Checkup:
         if self._has_no_records:
             return Note("none yet; first come the records")
         if not self.place.vectors_dir.is_dir():
-            return Note(f"none yet; make them with: neggen encode {self.path}")
+            return Note(f"none yet; make them with: neggen encode {quoted(self.path)}")
         vectors = self._vectors
         if not (np.isfinite(vectors.positive).all() and np.isfinite(vectors.negative).all()):
             raise NegGenError(
                 f"Some vectors in {self.place.vectors_dir} are no finite numbers; delete that "
-                f"folder and run: neggen encode {self.path}"
+                f"folder and run: neggen encode {quoted(self.path)}"
             )
         name = str(read_toml(self.place.vectors_dir / "manifest.toml").get("encoder"))
         if name == EMBEDDED and TextEncoder().fingerprint != encoder_of(self.place):

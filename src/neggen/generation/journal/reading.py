@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.generation.journal.file import BUSY_SECONDS, FORMAT, shard_folder
 
 SHORTEST_ROW = 128
@@ -45,7 +45,7 @@ class JournalReader:
         if not path.is_file():
             raise NegGenError(
                 f"{path} does not exist: nothing was asked yet; begin with: "
-                f"neggen generate {path.parent}"
+                f"neggen generate {quoted(path.parent)}"
             )
         try:
             self._connection, version, tables = self._open()
@@ -139,8 +139,8 @@ class JournalReader:
         except sqlite3.Error as error:
             raise NegGenError(
                 f"The journal {self.path} cannot be read ({error}); save the answers that can with "
-                f"neggen journal {self.path.parent} --export FILE.jsonl, and try to mend a copy "
-                f"with: {_mending(self.path)}"
+                f"neggen journal {quoted(self.path.parent)} --export FILE.jsonl, and try to mend a "
+                f"copy with: {_mending(self.path)}"
             ) from error
 
     def __enter__(self) -> Self:
