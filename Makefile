@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
 DATA ?= $(NEGGEN_DATA)
+# Tests start a hundred processes; without bytecode each would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint docs bench clean
 

@@ -96,6 +96,8 @@ def test_what_has_a_name_can_be_named_and_set_in_any_order(names: tuple[str, str
     assert parse_overrides([said[name] for name in names]) == {"sampler": {"name": "dns", "top": 2}}
     assert merged({"sampler": "dns"}, {"sampler": {"top": 2}}) == parse_overrides(said.values())
     assert merged({"sampler": {"name": "dns"}}, {"sampler": "srns"}) == {"sampler": "srns"}
+    other = {"sampler": {"name": "srns", "memory": 4}}
+    assert merged({"sampler": {"name": "dns", "top": 2}}, other) == other, "top was the other's"
 
 
 @pytest.mark.parametrize("settings", [["alpha"], ["=3"], [" =3"], ["base=1", "base.layers=2"]])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from neggen import LightGCN, NegGen
 from neggen.config import SplitConfig
 from neggen.data.store import load_dataset
+from neggen.generation.record_files import read_records
 from neggen.models.ease import EASE
 from neggen.models.mf import MF
 from neggen.models.neggen_module import some_users, spread
 from neggen.refitting import refit_run
 from neggen.runs import Run, train_run, with_vectors
 from neggen.testing import refuses
+from neggen.training import loop
 from neggen.workspace import Workspace
 
 SPLIT = SplitConfig()
@@ -72,19 +77,39 @@ def shares_of(model: NegGen) -> list[float]:
     return [float(causal / spread(model.backbone.score_index(users))) if causal > 1e-5 else 0.0]
 
 
-def test_an_interrupted_refit_goes_on_to_the_same_weights(ready: Workspace) -> None:
-    run = train_run(ready, "mf", {**FEW, "checkpoint_seconds": 0}, SPLIT)
+def test_an_interrupted_refit_goes_on_to_the_same_weights(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_run(ready, "mf", FEW, SPLIT)
     whole = refit_run(run, name="whole").load_model()
+    clock = SimpleNamespace(monotonic=count(step=1000).__next__)
+    monkeypatch.setattr(loop, "time", clock)  # so that a checkpoint is due after every epoch
 
     def interrupt(_, log) -> None:
-        if log.epoch == 1:
+        if log.epoch == last:
             raise KeyboardInterrupt
 
-    assert best_epoch(run, "mf") > 1
+    last = best_epoch(run, "mf")
+    assert last > 1
     with pytest.raises(KeyboardInterrupt):
         refit_run(run, name="halved", on_epoch=interrupt)
-    halved = refit_run(run, name="halved").load_model()
-    assert torch.equal(halved.item_embeddings, whole.item_embeddings)
+    told = []
+    halved = refit_run(run, name="halved", on_epoch=lambda _, log: told.append(log.epoch))
+    assert told == [last], "it goes on after the epoch before"
+    assert torch.equal(halved.load_model().item_embeddings, whole.item_embeddings)
+
+
+def test_as_many_epochs_as_were_kept_where_validation_is_blind(ready: Workspace) -> None:
+    run = train_run(ready, "mf", {**FEW, "epochs": 4}, SplitConfig(kind="cold-items"))
+    assert [log["epoch"] for log in run.history["mf"] if log["best"]] == [0]
+    assert refit_run(run).manifest["settings"]["epochs"] == 4
+
+
+def test_other_descriptions_are_not_refitted(ready: Workspace) -> None:
+    run = train_run(ready, "neggen-linear", {}, SPLIT)
+    read_records(ready.records_path).head(-1).write_parquet(ready.records_path)
+    with refuses("was trained on other descriptions", "train again with --overwrite"):
+        refit_run(run)
 
 
 def test_what_cannot_be_refitted(ready: Workspace) -> None:
@@ -93,6 +118,6 @@ def test_what_cannot_be_refitted(ready: Workspace) -> None:
         refit_run(made)
     data = with_vectors(ready, load_dataset(ready)).split("everything")
     with refuses("Nothing validates on the split 'everything', so set epochs"):
-        LightGCN().fit(data)
+        LightGCN(dim=8).fit(data)
     with refuses("so give one of effect_weights"):
         NegGen(epochs=1).fit(data)

@@ -55,7 +55,7 @@ class Config(BaseModel):
 
     def updated(self, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything checked again."""
-        return self.build({**self.model_dump(), **changes})
+        return self.build({**self.model_dump(exclude_unset=True), **changes})
 
 
 _INCIDENTAL: Any = {

@@ -79,6 +79,12 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     for key, value in changes.items():
         old = result.get(key)
         old = named(old) if isinstance(value, Mapping) else old
-        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _renamed(old, value):
+            value = merged(old, value)
+        result[key] = value
     return result
+
+
+def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Return whether a table names something else, so that settings of the old are not its own."""
+    return "name" in new and new["name"] != old.get("name", new["name"])

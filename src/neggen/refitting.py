@@ -10,10 +10,11 @@ from typing import Any
 
 from neggen.config import EVERYTHING, SplitConfig, TrainConfig
 from neggen.errors import NegGenError
+from neggen.evaluation.ranking import candidates_of
 from neggen.models.base import OnPhaseEpoch, Recommender
 from neggen.models.neggen import NegGen
 from neggen.models.neggen_module import some_users, spread
-from neggen.runs import Run, train_run
+from neggen.runs import Run, train_run, with_vectors
 
 
 def refit_run(
@@ -37,14 +38,24 @@ def refit_run(
         on_epoch: called with the phase and the log of every epoch.
 
     Raises:
-        NegGenError: If the run has learned from everything already, or its data have changed.
+        NegGenError: If the run has learned from everything already, or its data or descriptions
+            have changed.
     """
     manifest = run.manifest
     if manifest["split"]["kind"] == EVERYTHING:
         raise NegGenError(f"{run.folder} has learned from all interactions already.")
-    run.require_data(run.load_data().content_hash)
+    data = run.load_data()
     model = run.load_model(device)
-    settings = _settled(run, model)
+    if model.wants_vectors(data):
+        vectors = with_vectors(run.workspace, data).vectors
+        assert vectors is not None
+        if vectors.content_hash != manifest["vectors_hash"]:
+            raise NegGenError(
+                f"{run.folder} was trained on other descriptions than {run.workspace.path} now "
+                f"holds; train again with --overwrite, and refit that."
+            )
+    of_new_items = candidates_of(data.valid, data.train) is not None
+    settings = _settled(run, model, of_new_items)
     if isinstance(model, NegGen):
         base = train_run(
             run.workspace,
@@ -53,7 +64,7 @@ def refit_run(
             SplitConfig.build(manifest["split"]),
             on_epoch=on_epoch,
         )
-        settings["base"] = _settled(base, model.backbone)
+        settings["base"] = _settled(base, model.backbone, of_new_items)
         settings["effect_weights"] = [_chosen_share(model)]
     return train_run(
         run.workspace,
@@ -66,12 +77,18 @@ def refit_run(
     )
 
 
-def _settled(run: Run, model: Recommender) -> dict[str, Any]:
-    """Return the settings of a run with the number of epochs after which it validated best."""
+def _settled(run: Run, model: Recommender, of_new_items: bool) -> dict[str, Any]:
+    """Return the settings of a run with the number of epochs after which its weights were kept.
+
+    These are the last ones where it validates on new items alone, which it cannot tell apart.
+    """
     settings = dict(run.manifest["settings"])
     if isinstance(model.config, TrainConfig):
-        best = [log["epoch"] for log in run.history[model.name] if log["best"]]
-        settings["epochs"] = best[-1]
+        logs = run.history[model.name]
+        told = [log["valid"] for log in logs if log["valid"]]
+        best = [log["epoch"] for log in logs if log["best"]]
+        blind = of_new_items and told.count(told[0]) == len(told)
+        settings["epochs"] = logs[-1]["epoch"] if blind else best[-1]
     return settings
 
 

@@ -63,7 +63,7 @@ class Run:
         if not run.manifest_path.is_file():
             if run.checkpoint_dir.is_dir():
                 raise NegGenError(
-                    f"{run.folder} was interrupted while training; give the same train command "
+                    f"{run.folder} was interrupted while training; give the same command "
                     f"again and it goes on where it stopped."
                 )
             if names := [str(each.folder) for each in finished_runs(Workspace(folder))]:
@@ -253,7 +253,10 @@ def evaluate_run(
     """
     data, model = run.load_data(), run.load_model(device)
     results = {}
-    for part in parts or ["test", *data.test_sets]:
+    usual = ["test", *data.test_sets]
+    if not data.holds_out and data.test_sets:
+        usual = list(data.test_sets)
+    for part in parts or usual:
         result = evaluate(model, data, part)
         per_user = pl.DataFrame({"user_id": data.user_ids[result.users], **result.per_user})
         with atomic_path(run.folder / "per_user" / f"{part}.parquet") as temporary:

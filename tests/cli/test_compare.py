@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from neggen.training import rhythm
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -260,7 +261,10 @@ def test_figures_are_not_wrapped_on_a_narrow_terminal(
     assert all(row.count("±") == 2 for row in rows)
 
 
-def test_every_model_with_every_sampler(cli: Cli, ready: Workspace) -> None:
+def test_every_model_with_every_sampler(
+    cli: Cli, ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rhythm, "STEPS_TO_VALIDATION", 1)  # so that patience ends sooner
     typed = ["compare", ready.path, "--models", "ease,mf", "--negatives", "uniform, popularity"]
     found = cli(*typed, "--seeds", 1, "--json").json()
     assert list(found["rows"]) == ["ease", "mf, uniform", "mf, popularity"]

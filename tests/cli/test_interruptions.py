@@ -30,10 +30,15 @@ ITEMS, CONCURRENCY = 60, 4
 endings = pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 
 
-def stop(process: subprocess.Popen[str], end: signal.Signals, due: Callable[[], bool]) -> None:
+def stop(
+    process: subprocess.Popen[str],
+    end: signal.Signals,
+    due: Callable[[], bool],
+    pause: float = 0.002,
+) -> None:
     """End a process as soon as it is due, and see that it ends as it should."""
     while process.poll() is None and not due():
-        time.sleep(0.002)
+        time.sleep(pause)
     process.send_signal(end)
     out, err = process.communicate(timeout=60)
     assert out == ""
@@ -122,14 +127,14 @@ def test_train_goes_on_in_both_phases(
     start: Start, cli: Cli, ready: Workspace, undisturbed: Workspace, end: signal.Signals
 ) -> None:
     typed = ["train", ready.path, *TYPED]
-    stop(start(*typed), end, lambda: len(saved_epochs(ready, "lightgcn")) > 20)
+    stop(start(*typed), end, lambda: len(saved_epochs(ready, "lightgcn")) > 20, 0.02)
     of_base = saved_epochs(ready, "lightgcn")
     assert 20 < len(of_base) < 121
     with pytest.raises(NegGenError, match="was interrupted"):
         only_run(ready, "lightgcn")
     assert not list(ready.runs_dir.glob("neggen-*/run.toml"))
 
-    stop(start(*typed), end, lambda: len(saved_epochs(ready, "neggen")) > 20)
+    stop(start(*typed), end, lambda: len(saved_epochs(ready, "neggen")) > 20, 0.02)
     base = only_run(ready, "lightgcn")
     assert_same(base, only_run(undisturbed, "lightgcn"), of_base)
     written = base.manifest_path.stat().st_mtime_ns

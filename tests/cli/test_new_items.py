@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,15 +65,15 @@ def test_from_a_table_of_items_to_recommendations(cli: Cli, ready: Workspace, la
 
 
 def test_own_texts_alone_do_for_a_model_that_learned_from_such(
-    cli: Cli, ready: Workspace, tmp_path: Path
+    cli: Cli, encoded: Path, tmp_path: Path
 ) -> None:
+    place = shutil.copytree(encoded, tmp_path / "w")
     source, later = tmp_path / "source", tmp_path / "later"
     source.mkdir()
     titles = {"item_id": list(NEW), "title": [title for title, _, _ in NEW.values()]}
     pl.DataFrame(titles).write_csv(source / "items.csv")
     assert cli("import", source, later).code == 0
-    assert cli("encode", ready.path).code == 0
-    train = ("train", ready.path, "--model", "neggen-linear", "--json")
+    train = ("train", place, "--model", "neggen-linear", "--json")
     run = cli(*train).json()["run"]
     command = ("--user", "u00001", "--new-items", later)
     found = cli("recommend", run, *command, "--json").json()

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from neggen.comparison.source import Source
-from neggen.comparison.space import packaged, samples
+from neggen.comparison.space import packaged, samples, with_settings
 from neggen.comparison.study import Study
 from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.errors import NegGenError
 from neggen.models import MODELS
+from neggen.models.mf import MF
 
 ROWS = """
 [rows.ease]
@@ -110,22 +111,26 @@ def test_samplers_and_losses_are_tuned_where_a_row_names_them() -> None:
         sampler = {"name": "uniform", "negatives": 4}
         rows[loss] = {"model": "mf", "settings": {"sampler": sampler, "loss": loss}}
     rows["hinge"] = {"model": "mf", "settings": {"loss": "hinge"}}
-    study = Study.parse({"rows": rows})  # which tries every value
+    study = Study.parse({"rows": rows})
+    for name, row in rows.items():
+        for setting, values in study.space(name).items():
+            for value in samples(values):
+                MF(**with_settings(row["settings"], {setting: value}))
     usual = {"learning_rate", "regularization"}
     for name in rows:
         kind = "sampler." if name in samplers else "loss."
         own = set(study.space(name)) - usual
         assert own, name
         assert all(key.startswith(kind) for key in own)
-    assert set(study.space("dns")) - usual == {"sampler.candidates", "sampler.top"}
+    assert set(study.space("dns")) - usual == {"sampler.candidates"}
 
 
 def test_what_a_row_sets_is_not_tuned_unless_it_says_so() -> None:
-    sampler = {"name": "dns", "candidates": 4}
+    sampler = {"name": "srns", "alpha": 1}
     row = {"model": "mf", "settings": {"learning_rate": 0.01, "sampler": sampler}}
     search = {"learning_rate": [0.001, 0.1]}
     study = Study.parse({"rows": {"usual": row, "searched": {**row, "search": search}}})
-    assert set(study.space("usual")) == {"regularization", "sampler.top"}
+    assert set(study.space("usual")) == {"regularization", "sampler.memory"}
     assert set(study.space("searched")) == {"learning_rate"}
 
 

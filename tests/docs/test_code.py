@@ -35,6 +35,7 @@ import neggen as package
 from neggen.cli import app
 from neggen.models import MODELS
 from neggen.negatives import SAMPLERS
+from neggen.training import rhythm
 
 if TYPE_CHECKING:
     from conftest import Neggen
@@ -98,8 +99,14 @@ def registries() -> Any:
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_code_runs(
-    page: Path, names: dict[str, Any], neggen: Neggen, scripted: str, registries: None
+    page: Path,
+    names: dict[str, Any],
+    neggen: Neggen,
+    scripted: str,
+    registries: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(rhythm, "STEPS_TO_VALIDATION", 1)  # so that patience ends sooner
     for block in runs(page):
         if block.title:
             Path(block.title).parent.mkdir(parents=True, exist_ok=True)

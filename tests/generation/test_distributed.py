@@ -119,11 +119,11 @@ def asked_for(server: ChatServer) -> Counter[str]:
 
 def when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Thread:
     def wait() -> None:
-        for _ in range(60_000):
+        for _ in range(12_000):
             if condition():
                 act()
                 return
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     thread = threading.Thread(target=wait)
     thread.start()

@@ -34,7 +34,7 @@ def test_models_that_join_embeddings_have_wider_ones(model, name: str) -> None:
 @pytest.mark.parametrize("model", [MF, LightGCN])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_model_learns_and_resumes_bit_for_bit(model, name: str, tmp_path: Path) -> None:
-    settings = {"epochs": 12, "evaluate_every": 1, "patience": 12, "checkpoint_seconds": 0}
+    settings = {"epochs": 8, "evaluate_every": 1, "patience": 8, "checkpoint_seconds": 0}
     sampler = {"name": name, "candidates": 6}
     make = {"sampler": sampler, "dim": 8, "batch_size": 64, "learning_rate": 0.02, **settings}
     undisturbed = model(**make).fit(DATA)
@@ -42,7 +42,7 @@ def test_a_model_learns_and_resumes_bit_for_bit(model, name: str, tmp_path: Path
     assert losses[-1] < losses[1]
 
     def stop(phase: str, log: EpochLog) -> None:
-        if log.epoch == 8:
+        if log.epoch == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -50,7 +50,7 @@ def test_a_model_learns_and_resumes_bit_for_bit(model, name: str, tmp_path: Path
     seen = []
     context = FitContext(tmp_path, lambda phase, log: seen.append(log.epoch))
     resumed = model(**make).fit(DATA, context)
-    assert seen[0] == 8
+    assert seen[0] == 5
     assert resumed.user_embeddings.equal(undisturbed.user_embeddings)
     assert resumed.item_embeddings.equal(undisturbed.item_embeddings)
     assert [log.loss for log in resumed.history[model.name]] == losses

@@ -22,7 +22,7 @@ from neggen.testing import checkerboard
 from neggen.training.checkpoints import kept_checkpoints, load_checkpoint, save_checkpoint
 from neggen.workspace import Workspace
 
-FEW = {"dim": 8, "epochs": 200, "patience": 200, "checkpoint_seconds": 0}
+FEW = {"dim": 8, "epochs": 100, "patience": 200, "checkpoint_seconds": 0}
 
 
 def write(path: Path, number: int, keep: int) -> None:

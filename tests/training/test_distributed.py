@@ -143,7 +143,7 @@ def test_two_processes_learn_what_one_learns() -> None:
 def test_a_killed_process_ends_the_others_and_any_number_goes_on(
     ready: Workspace, tmp_path: Path
 ) -> None:
-    settings = {**FEW, "epochs": 40, "batch_size": 100, "checkpoint_seconds": 0}
+    settings = {**FEW, "epochs": 20, "batch_size": 100, "checkpoint_seconds": 0}
     options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
     def command(workspace: Path) -> list[object]:

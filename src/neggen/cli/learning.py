@@ -202,10 +202,14 @@ def refit(
     """
     from neggen.refitting import refit_run
     from neggen.runs import Run
+    from neggen.training.distributed import joined
 
     opened = Run.open(run)
-    with epochs() as show:
-        made = refit_run(opened, name=name, overwrite=overwrite, device=device, on_epoch=show)
+    with joined(device) as first, epochs() as show:
+        shown = show if first else None
+        made = refit_run(opened, name=name, overwrite=overwrite, device=device, on_epoch=shown)
+    if not first:
+        return
     seconds = made.manifest["seconds"]
     if as_json:
         print_json({"run": str(made.folder), "seconds": seconds})

@@ -22,10 +22,10 @@ class Row(Config):
     model: str
     """A key of :data:`neggen.models.MODELS`."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Changes to the model's default settings, which tuning starts from."""
+    """Changes to the model's defaults; tuning leaves them be unless ``search`` names them."""
     search: Mapping[str, Space] | None = None
     """Where tuning looks, by setting such as ``base.layers``; None takes the usual space of the
-    model, an empty table has nothing to tune."""
+    model, its sampler and its loss, without what ``settings`` set; an empty table tunes nothing."""
     same_search_as: str | None = None
     """Another row of the same model whose tuning, settings and base this one takes over, so that it
     differs in what it says itself."""

@@ -207,8 +207,7 @@ class Study(Config):
         for name, row in self.rows.items():
             settings = self.settings(name)
             _try_settings(f"rows.{name}", row.model, settings)
-            space = {} if row.same_search_as else self.space(name)
-            for key, values in space.items():
+            for key, values in (row.search or {}).items():
                 for value in samples(values):
                     changed = with_settings(settings, {key: value})
                     _try_settings(f"rows.{name}.search", row.model, changed)

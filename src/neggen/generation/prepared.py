@@ -60,7 +60,7 @@ class Options(TypedDict, total=False):
         modalities: which sides to describe; by default those that the catalogue has.
         completions: negatives per template, at least 1 (the default).
         attempts: how often an invalid answer is asked for before the item is given up; 3.
-        concurrency: requests in flight at once, at most; 16.
+        concurrency: requests in flight at once, at most; 64.
         prompts: the templates; the packaged ones by default.
         screen: judges records beyond their form.
         retry_failed: whether items that failed in an earlier run are tried again.
@@ -114,7 +114,7 @@ class PreparedRun:
         modalities: Sequence[str] | None = None,
         completions: int = 1,
         attempts: int = 3,
-        concurrency: int = 16,
+        concurrency: int = 64,
         prompts: Prompts | None = None,
         screen: Screen | None = None,
         retry_failed: bool = False,

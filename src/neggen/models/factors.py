@@ -67,7 +67,7 @@ class GradientModel(Recommender):
                 depends_on = f"{depends_on} {vectors.content_hash}"
             module.sampler = cls(sampler, data, self.config.device)
             module.sampler.prepare(self._width(module, cls, sampler), self.config.seed)
-        if not data.holds_out and self.config.epochs == type(self.config)().epochs:
+        if not data.holds_out and "epochs" not in self.config.model_fields_set:
             raise NegGenError(
                 "Nothing validates on the split 'everything', so set epochs, or take those of a "
                 "run with neggen refit RUN."

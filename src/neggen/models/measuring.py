@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from neggen.data.dataset import Dataset
+from neggen.errors import NegGenError
 from neggen.evaluation.beyond_accuracy import (
     average_popularity,
     gini,
@@ -64,7 +65,12 @@ def all_figures(result: RankingResult, data: Dataset, part: str = "test") -> dic
         result: of :func:`neggen.evaluate`.
         data: what was evaluated on.
         part: the part that was ranked.
+
+    Raises:
+        NegGenError: If the ranking was not measured at 20.
     """
+    if f"recall@{LENGTH}" not in result.per_user:
+        raise NegGenError(f"Figures of slices are @{LENGTH}; evaluate with {LENGTH} among ks.")
     target = data.matrix(part)
     of_slices = {
         f"{name}/{figure}": value

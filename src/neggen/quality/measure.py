@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from neggen.config import EVERYTHING
 from neggen.data.dataset import Dataset
 from neggen.data.store import is_labeled, load_dataset
 from neggen.encoding.text import TextEncoder
@@ -146,7 +147,12 @@ def worst_records(workspace: Workspace, count: int) -> pl.DataFrame:
 def _usual_run(workspace: Workspace) -> tuple[Run | None, dict[str, str]]:
     runs, left_out = usable_runs(workspace, finished_runs(workspace))
     place = {name: position for position, name in enumerate(PREFERRED)}
-    usual = min(runs, key=lambda run: place.get(run.manifest["model"], len(place)), default=None)
+
+    def turn(run: Run) -> tuple[bool, int]:
+        everything = run.manifest["split"]["kind"] == EVERYTHING
+        return everything, place.get(run.manifest["model"], len(place))
+
+    usual = min(runs, key=turn, default=None)
     return usual, left_out
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from neggen.config import EVERYTHING
 from neggen.errors import NegGenError
 from neggen.runs import Run, finished_runs
 from neggen.studio.browse_page import OPEN_JS
@@ -63,7 +64,8 @@ class ComparePage:
 
         At first, these are the last two by name of which NegGen's stands second.
         """
-        names = [run.folder.name for run in finished_runs(self._desk.workspace)]
+        runs = finished_runs(self._desk.workspace)
+        names = [r.folder.name for r in runs if r.manifest["split"]["kind"] != EVERYTHING]
         if len(names) < 2:
             empty = page("two-runs.html", runs=len(names))
             return [gr.update(choices=names, value=None)] * 2 + [gr.skip(), "", "", empty]

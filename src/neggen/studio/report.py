@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import neggen
+from neggen.config import EVERYTHING
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import load_vectors
@@ -144,12 +145,13 @@ def gather(
         example = choose_example(data, thumbnails, example_rng)
         generators = tuple(data.records["generator"].unique(maintain_order=True))
     sample_split, samples = "", []
-    if groups:
-        split = groups[0].manifests[0]["split"]
+    held_out = [group for group in groups if group.manifests[0]["split"]["kind"] != EVERYTHING]
+    if held_out:
+        split = held_out[0].manifests[0]["split"]
         sample_split = split_title(split)
         samples = make_samples(
-            _one_run_each(groups, split),
-            groups[0].runs[0].load_data().replace(records=data.records, vectors=data.vectors),
+            _one_run_each(held_out, split),
+            held_out[0].runs[0].load_data().replace(records=data.records, vectors=data.vectors),
             users,
             users_rng,
             thumbnails,

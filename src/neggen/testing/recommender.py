@@ -49,8 +49,9 @@ class RecommenderContract:
 
     def test_fit_returns_the_model_itself(self) -> None:
         """``Model().fit(data).recommend(...)`` works in one line."""
-        model = self.model()
-        assert model.fit(self.data()) is model
+        model, data = self.model(), self.data()
+        assert model.fit(data) is model
+        type(self)._fitted = model, data  # which the other tests take
 
     def test_recommends_unseen_items_best_first(self) -> None:
         """Users keep their order; ranks count from 1; nobody gets what they had."""

@@ -188,7 +188,7 @@ class Checkup:
         run = Run(folder)
         if not run.manifest_path.is_file():
             return Note(
-                f"is not finished: another process is at it, or the same neggen train command goes "
+                f"is not finished: another process is at it, or the command that began it goes "
                 f"on; to forget it, delete {folder}"
             )
         again = f"train again after: rm -r {folder}"
