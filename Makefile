@@ -16,7 +16,7 @@ demo: $(READY)
 
 ## every test; data-dependent ones run when NEGGEN_DATA names the folder of data sets
 test: $(TESTED)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ## style and types
 lint: $(TESTED)
