@@ -161,7 +161,7 @@ def test_an_interrupted_run_is_none_until_it_goes_on(ready: Workspace) -> None:
         train_run(ready, "lightgcn", settings, SPLIT, on_epoch=interrupt)
     assert finished_runs(ready) == []
     (folder,) = ready.runs_dir.iterdir()
-    with pytest.raises(NegGenError, match="same train command again"):
+    with pytest.raises(NegGenError, match="same command again"):
         Run.open(folder)
     epochs: list[int] = []
     run = train_run(

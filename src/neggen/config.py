@@ -7,6 +7,7 @@ the nearest known one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -49,8 +50,11 @@ class Config(BaseModel):
                 )
                 raise NegGenError(f"'{key}' is not a setting of {cls.__name__}.{hint}") from None
             named = key if within else f"{cls.__name__}.{key}"
+            hint = ""
+            if first["type"] == "literal_error":
+                hint = nearest(str(first["input"]), re.findall("'(.*?)'", first["msg"]))
             raise NegGenError(
-                f"{named} = {first['input']!r} is not allowed: {first['msg']}."
+                f"{named} = {first['input']!r} is not allowed: {first['msg']}.{hint}"
             ) from None
 
     def updated(self, **changes: Any) -> Self:
@@ -75,7 +79,10 @@ EVERYTHING: Literal["everything"] = "everything"
 """The split of what is trained for use: nothing is held out."""
 
 
-VALIDATED = r"^(recall|ndcg|precision|map|mrr|hit)@(10|20)$"
+Validated = Literal[
+    "recall@10", "ndcg@10", "precision@10", "map@10", "mrr@10", "hit@10",
+    "recall@20", "ndcg@20", "precision@20", "map@20", "mrr@20", "hit@20",
+]  # fmt: skip
 """The figures that weights can be chosen by."""
 
 
@@ -193,7 +200,7 @@ class TrainConfig(ModelConfig):
     """Epochs between validations; 0 takes as many as make 50 steps (patience in epochs would end
     the training on small data, a handful of steps each, on its first plateau). If a validation
     takes longer than these, 0 makes fewer, each of which counts for those left out."""
-    metric: str = Field("recall@20", pattern=VALIDATED)
+    metric: Validated = "recall@20"
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
@@ -277,7 +284,7 @@ class NegGenConfig(SampledConfig):
     """Chance that a modality of an item is left out of a training step."""
     patience: int = Field(10, ge=1)
     """Evaluations without a better validation score after which training stops."""
-    metric: str = Field("ndcg@20", pattern=VALIDATED)
+    metric: Validated = "ndcg@20"
     """The validation figure that chooses λ and the weights that are kept."""
 
     @classmethod

@@ -74,7 +74,7 @@ MISTAKES = {
     "no run": ("evaluate {w}/runs/none", "{w}/runs/none is not a run", "train"),
     "a workspace as run": ("evaluate {w}", "{w} is a workspace; its runs are", "{run}"),
     "a workspace without runs": ("recommend {imported} -u u", "is not a run", "train one first"),
-    "unfinished run": ("evaluate {half}", "{half} was interrupted", "same train command again"),
+    "unfinished run": ("evaluate {half}", "{half} was interrupted", "same command again"),
     "no recipe": ("train {w} --config {none}", "{none} does not exist"),
     "no answers": ("generate {w} --answers {none}", "{none}"),
     # names that nobody knows
