@@ -139,7 +139,7 @@ def test_evaluate_tells_of_slices_and_beyond_accuracy(cli: Cli, ready: Workspace
     run = train()
     told = cli("evaluate", run.folder, "--on", "valid", "--on", "test").out.splitlines()
     (tail,) = [line for line in told if "NDCG@20 of the tail" in line]
-    expected = [f"{run.metrics[part]['tail/ndcg@20']:,.4g}" for part in ("valid", "test")]
+    expected = [f"{run.metrics[part]['tail/ndcg@20']:.4f}" for part in ("valid", "test")]
     assert tail.replace("│", " ").split()[-2:] == expected
     assert any("novelty@20" in line for line in told)
 

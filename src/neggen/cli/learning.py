@@ -230,8 +230,14 @@ def _print_beyond(results: Mapping[str, Mapping[str, float]]) -> None:
         "low-activity/ndcg@20": "NDCG@20 of low-activity users",
         **BEYOND,
     }
+
+    def cell(part: Mapping[str, float], name: str) -> str:
+        if name not in part:
+            return "–"
+        return f"{part[name]:.4f}" if part[name] < 1 else f"{part[name]:,.4g}"
+
     rows = [
-        [label, *(f"{part[name]:,.4g}" if name in part else "–" for part in results.values())]
+        [label, *(cell(part, name) for part in results.values())]
         for name, label in labels.items()
         if any(name in part for part in results.values())
     ]
