@@ -15,8 +15,10 @@ from neggen.generation.record_files import read_records
 from neggen.models.ease import EASE
 from neggen.models.mf import MF
 from neggen.models.neggen_module import some_users, spread
+from neggen.quality.measure import measure_quality
 from neggen.refitting import refit_run
-from neggen.runs import Run, train_run, with_vectors
+from neggen.runs import Run, finished_runs, train_run, with_vectors
+from neggen.studio.report import gather
 from neggen.testing import refuses
 from neggen.training import loop
 from neggen.workspace import Workspace
@@ -121,3 +123,16 @@ def test_what_cannot_be_refitted(ready: Workspace) -> None:
         LightGCN(dim=8).fit(data)
     with refuses("so give one of effect_weights"):
         NegGen(epochs=1).fit(data)
+
+
+def test_reports_and_quality_go_by_a_run_that_holds_something_out(
+    ready: Workspace, word_encoder
+) -> None:
+    run = train_run(ready, "neggen-linear", {}, SPLIT)
+    made = refit_run(run, name="a-name-before-the-others")
+    assert (run.holds_out, made.holds_out) == (True, False)
+    runs = finished_runs(ready)
+    assert runs[0].folder == made.folder
+    report = gather(ready, runs, cards=1, users=3, seed=0)
+    assert report.samples, "of what the run has not learned"
+    assert measure_quality(ready, encoder=word_encoder)["run"] == run.folder.name

@@ -49,12 +49,12 @@ class Config(BaseModel):
                     f" Known keys: {', '.join(cls.model_fields)}."
                 )
                 raise NegGenError(f"'{key}' is not a setting of {cls.__name__}.{hint}") from None
-            named = key if within else f"{cls.__name__}.{key}"
+            where = key if within else f"{cls.__name__}.{key}"
             hint = ""
             if first["type"] == "literal_error":
                 hint = nearest(str(first["input"]), re.findall("'(.*?)'", first["msg"]))
             raise NegGenError(
-                f"{named} = {first['input']!r} is not allowed: {first['msg']}.{hint}"
+                f"{where} = {first['input']!r} is not allowed: {first['msg']}.{hint}"
             ) from None
 
     def updated(self, **changes: Any) -> Self:

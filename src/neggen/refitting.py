@@ -41,9 +41,9 @@ def refit_run(
         NegGenError: If the run has learned from everything already, or its data or descriptions
             have changed.
     """
-    manifest = run.manifest
-    if manifest["split"]["kind"] == EVERYTHING:
+    if not run.holds_out:
         raise NegGenError(f"{run.folder} has learned from all interactions already.")
+    manifest = run.manifest
     data = run.load_data()
     model = run.load_model(device)
     if model.wants_vectors(data):

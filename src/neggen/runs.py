@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 import neggen
-from neggen.config import SplitConfig
+from neggen.config import EVERYTHING, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import encoder_of, load_vectors
@@ -90,6 +90,12 @@ class Run:
     def workspace(self) -> Workspace:
         """The workspace this run lies in."""
         return Workspace.open(self.folder.resolve().parent.parent)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether its split leaves something to measure it by; see :mod:`neggen.refitting`."""
+        kind: str = self.manifest["split"]["kind"]
+        return kind != EVERYTHING
 
     @property
     def best_validation(self) -> dict[str, float]:

@@ -11,7 +11,6 @@ import typer
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument, counts
 from neggen.cli.learning import RunArgument
 from neggen.cli.output import console, print_json, print_table, say
-from neggen.config import EVERYTHING
 from neggen.errors import quoted
 
 
@@ -68,8 +67,7 @@ def export(
             license=license,
             overwrite=overwrite,
         )
-    held_out = opened.manifest["split"]["kind"] != EVERYTHING
-    if "hub" in figures and held_out and not opened.metrics:
+    if "hub" in figures and opened.holds_out and not opened.metrics:
         say(f"The model card has no figures; neggen evaluate {quoted(run)} measures them.")
     if as_json:
         print_json({"folder": str(to), "formats": figures})

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from neggen.training.loop import EpochLog
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as W/runs/neggen-random-0.")]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
+]
 
 
 class SplitName(StrEnum):
@@ -65,10 +69,7 @@ def train(
         int | None, typer.Option(min=0, help="Seeds the split alone, to vary only the training.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
-    ] = False,
+    overwrite: OverwriteOption = False,
     track: Annotated[
         list[str] | None,
         typer.Option(help="Tell tensorboard, mlflow or wandb about the training. Repeatable."),
@@ -188,10 +189,7 @@ def refit(
     name: Annotated[
         str | None, typer.Option(help="Name of the run folder. Default: RUN's with -refit.")
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
-    ] = False,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
@@ -222,7 +220,7 @@ def refit(
 
 def _print_beyond(results: Mapping[str, Mapping[str, float]]) -> None:
     """Print figures of slices and beyond accuracy, one column a part."""
-    from neggen.comparison.tables import BEYOND
+    from neggen.models.measuring import BEYOND
 
     labels = {
         "tail/ndcg@20": "NDCG@20 of the tail",

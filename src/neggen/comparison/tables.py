@@ -22,14 +22,7 @@ from neggen.comparison.wording import (
     p_value,
     trials,
 )
-
-BEYOND = {
-    "gini@20": "Gini@20",
-    "novelty@20": "novelty@20",
-    "popularity@20": "popularity@20",
-    "intra_list_distance@20": "list distance@20",
-}
-"""Figures beyond being right, and what to call them."""
+from neggen.models.measuring import BEYOND
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,13 @@ from neggen.negatives.false_negatives import unit
 
 LENGTH = 20
 """Length of the lists that slices and figures beyond accuracy are about."""
+BEYOND = {
+    "gini@20": "Gini@20",
+    "novelty@20": "novelty@20",
+    "popularity@20": "popularity@20",
+    "intra_list_distance@20": "list distance@20",
+}
+"""Figures beyond being right, and what to call them."""
 Figures = dict[str, float | None]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 
-from neggen.config import EVERYTHING
 from neggen.data.dataset import Dataset
 from neggen.data.store import is_labeled, load_dataset
 from neggen.encoding.text import TextEncoder
@@ -149,8 +148,7 @@ def _usual_run(workspace: Workspace) -> tuple[Run | None, dict[str, str]]:
     place = {name: position for position, name in enumerate(PREFERRED)}
 
     def turn(run: Run) -> tuple[bool, int]:
-        everything = run.manifest["split"]["kind"] == EVERYTHING
-        return everything, place.get(run.manifest["model"], len(place))
+        return not run.holds_out, place.get(run.manifest["model"], len(place))
 
     usual = min(runs, key=turn, default=None)
     return usual, left_out

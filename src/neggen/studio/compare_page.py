@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from neggen.config import EVERYTHING
 from neggen.errors import NegGenError
 from neggen.runs import Run, finished_runs
 from neggen.studio.browse_page import OPEN_JS
@@ -65,7 +64,7 @@ class ComparePage:
         At first, these are the last two by name of which NegGen's stands second.
         """
         runs = finished_runs(self._desk.workspace)
-        names = [r.folder.name for r in runs if r.manifest["split"]["kind"] != EVERYTHING]
+        names = [run.folder.name for run in runs if _may_be_compared(run)]
         if len(names) < 2:
             empty = page("two-runs.html", runs=len(names))
             return [gr.update(choices=names, value=None)] * 2 + [gr.skip(), "", "", empty]
@@ -128,3 +127,10 @@ def _time(run: Run) -> int:
 def _loaded(folder: Path, written: int) -> tuple[Recommender, Dataset]:
     run = Run(folder)
     return run.load_model(), run.load_data()
+
+
+def _may_be_compared(run: Run) -> bool:
+    try:
+        return run.holds_out
+    except NegGenError:
+        return True  # what is wrong with it is said when it is chosen

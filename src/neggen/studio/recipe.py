@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neggen.config import DRAWN_SPLITS, EVERYTHING, SplitConfig
+from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.errors import quoted
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.recorded import RecordedBackend
@@ -51,7 +51,7 @@ def commands(
         lines.append(f"neggen encode {place}")
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
-            if made["split"]["kind"] == EVERYTHING:
+            if not run.holds_out:
                 if run.folder.name != usual_name(made):  # else a base that was trained with it
                     lines.append(f"neggen refit RUN --name {quoted(run.folder.name)}")
                 continue

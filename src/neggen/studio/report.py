@@ -15,7 +15,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import neggen
-from neggen.config import EVERYTHING
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.store import load_vectors
@@ -145,7 +144,7 @@ def gather(
         example = choose_example(data, thumbnails, example_rng)
         generators = tuple(data.records["generator"].unique(maintain_order=True))
     sample_split, samples = "", []
-    held_out = [group for group in groups if group.manifests[0]["split"]["kind"] != EVERYTHING]
+    held_out = [group for group in groups if group.runs[0].holds_out]
     if held_out:
         split = held_out[0].manifests[0]["split"]
         sample_split = split_title(split)
