@@ -1,22 +1,35 @@
-"""The contract tests catch models and samplers that break the contract."""
+"""The contract tests catch models, samplers, readers and backends that break the contract."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.data.dataset import Dataset
+from neggen.data.readers import ReadOptions
+from neggen.generation.requests import Completion, Request
 from neggen.models.base import FitContext, Recommender
 from neggen.models.ease import EASE
 from neggen.models.popularity import Popularity
 from neggen.negatives.base import Batch, Draw, Sampler, SamplerConfig
 from neggen.negatives.view import View
-from neggen.testing import RecommenderContract, SamplerContract, checkerboard, refuses
+from neggen.testing import (
+    BackendContract,
+    ReaderContract,
+    RecommenderContract,
+    SamplerContract,
+    checkerboard,
+    refuses,
+)
 
 
 class Leaking(EASE):
@@ -115,6 +128,76 @@ def test_a_careless_sampler_fails_everything(test: str) -> None:
 
     with pytest.raises((AssertionError, RuntimeError)):
         getattr(Contract(), test)()
+
+
+class Sloppy:
+    """Reads anything, differently each time, and leaves something behind."""
+
+    name = "sloppy"
+    layout = ""
+    heeds = frozenset({"anything"})
+    read_before = 0
+
+    def recognizes(self, path: Path) -> bool:
+        return True
+
+    def read(self, path: Path, options: ReadOptions) -> Dataset:
+        Sloppy.read_before += 1
+        (path / "cache").write_text(str(Sloppy.read_before))
+        used = (path / "log.txt").read_text().split(",")
+        return Dataset.from_frames(
+            pl.DataFrame({"user_id": used, "item_id": [str(Sloppy.read_before)] * len(used)})
+        )
+
+
+@pytest.mark.parametrize(
+    "test", [name for name in dir(ReaderContract) if name[:5] == "test_" and "kept" not in name]
+)
+def test_a_sloppy_reader_fails(test: str) -> None:
+    class Contract(ReaderContract):
+        def reader(self) -> Sloppy:
+            return Sloppy()
+
+        def source(self, folder: Path) -> Path:
+            (folder / "log.txt").write_text("u1,u2")
+            return folder
+
+    with pytest.raises(AssertionError):
+        getattr(Contract(), test)()
+
+
+class Confused:
+    """Answers for the item it was asked about last, and counts what it was asked."""
+
+    model = None
+    finished = True
+
+    def __init__(self) -> None:
+        self.name, self.parameters = "confused", {"asked": random.random()}
+        self.last = "nothing"
+
+    async def complete(self, request: Request) -> Completion:
+        self.last = request.item_id
+        await asyncio.sleep(0.001)
+        return Completion(
+            json.dumps(
+                {"marked": f"A chair for [{self.last}] at home.", "replacements": ["nobody"]}
+            )
+        )
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("test", ["decides", "twice", "many_at_once"])
+def test_a_confused_backend_fails(test: str) -> None:
+    class Contract(BackendContract):
+        def backend(self, data: Dataset) -> Confused:
+            return Confused()
+
+    (name,) = (name for name in dir(Contract) if test in name)
+    with pytest.raises(AssertionError):
+        getattr(Contract(), name)()
 
 
 def test_refuses_is_strict() -> None:

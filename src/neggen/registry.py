@@ -70,7 +70,8 @@ class Registry(Mapping[str, str], Generic[Kind]):
             return self._classes[name]
         places = self._all()
         if name not in places:
-            hint = nearest(name, places) or f" There are: {', '.join(places)}."
+            known = f" There are: {', '.join(places)}." if places else " No package offers one."
+            hint = nearest(name, places) or known
             raise NegGenError(f"There is no {self._kind} '{name}'.{hint}")
         module, _, attribute = places[name].partition(":")
         try:

@@ -155,6 +155,8 @@ def test_a_batch_file_goes_out_and_its_results_come_in(
         ("--budget 5", "--budget needs --input-price and --output-price"),
         ("--input-price 1", "Give both --input-price and --output-price"),
         ("--local folder", "Give only one of --answers FILE, --model NAME"),
+        ("--backend opposites", "Give only one of --answers FILE, --model NAME"),
+        ("--set a=1", "--set needs --backend"),
         ("--budget 0 --input-price 1 --output-price 1", "give a positive amount"),
         ("--export-batch {w}/workspace.toml", "workspace.toml"),
     ],

@@ -39,6 +39,13 @@ def generate(
     answers: Annotated[
         Path | None, typer.Option(help="Recorded answers (JSONL) instead of a model.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="A backend that an installed package offers, by name.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of --backend, such as key=value. Repeatable."),
+    ] = None,
     device: DeviceOption = "cpu",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Requests a --local model takes at once (8).")
@@ -175,8 +182,9 @@ def generate(
 
     place = Workspace.open(workspace)
     writer = Writer(
-        answers, base_url, model, local, device, batch_size, temperature, max_tokens, concurrency,
-        requests_per_minute, tokens_per_minute, timeout, input_price, output_price, seed,
+        answers, base_url, model, local, backend, tuple(settings or ()), device, batch_size,
+        temperature, max_tokens, concurrency, requests_per_minute, tokens_per_minute, timeout,
+        input_price, output_price, seed,
     )  # fmt: skip
     _only_one(
         {

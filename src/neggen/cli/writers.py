@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from neggen.generation.backends.base import Backend
     from neggen.generation.backends.budget import Prices
 
-WAYS = "--answers FILE, --model NAME (with --base-url for a server of your own), --local MODEL"
+WAYS = (
+    "--answers FILE, --model NAME (with --base-url for a server of your own), --local MODEL, "
+    "--backend NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Writer:
     base_url: str | None = None
     model: str | None = None
     local: str | None = None
+    other: str | None = None
+    settings: tuple[str, ...] = ()
     device: str = "cpu"
     batch_size: int | None = None
     temperature: float | None = None
@@ -41,10 +47,13 @@ class Writer:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
-        if sum(way is not None for way in (self.answers, self.model, self.local)) > 1:
+        ways = (self.answers, self.model, self.local, self.other)
+        if sum(way is not None for way in ways) > 1:
             raise NegGenError(f"Give only one of {WAYS}.")
         if self.base_url and not self.model:
             raise NegGenError("--base-url needs --model: the name of the model on that server.")
+        if self.settings and not self.other:
+            raise NegGenError("--set needs --backend, whose setting it is.")
         if (self.input_price is None) != (self.output_price is None):
             raise NegGenError("Give both --input-price and --output-price, or neither.")
         if self.input_price is not None and not self.model:
@@ -63,7 +72,7 @@ class Writer:
     @property
     def needs_split(self) -> bool:
         """Whether it learns from behavior, so that it may only see the training part."""
-        return not (self.answers or self.model or self.local)
+        return not (self.answers or self.model or self.local or self.other)
 
     @property
     def url(self) -> str:
@@ -91,6 +100,8 @@ class Writer:
             return self._server()
         if self.local:
             return self._in_process(self.local)
+        if self.other:
+            return self._of_a_package(self.other)
         raise NegGenError(f"{asked_for} needs a language model: give --model or --local.")
 
     def server(self, asked_for: str) -> Callable[..., Backend]:
@@ -125,7 +136,7 @@ class Writer:
                     "tokens, as the provider lists them."
                 )
             return self.server("--budget")(budget=Budget(budget, spent(self.prices)))
-        if self.model or self.local:
+        if self.model or self.local or self.other:
             return self.language_model("")()
         if self.answers:
             return _recorded(self.answers, data)
@@ -159,6 +170,20 @@ class Writer:
             **self._given(temperature=self.temperature, max_new_tokens=self.max_tokens),
             **self._given(batch_size=self.batch_size),
         )
+
+    def _of_a_package(self, name: str) -> Callable[..., Backend]:
+        from neggen.generation.backends import BACKENDS
+        from neggen.overrides import parse_overrides
+
+        make, settings = BACKENDS.find(name), parse_overrides(self.settings)
+        try:
+            signature(make).bind(**settings)
+        except TypeError as error:
+            raise NegGenError(
+                f"The backend '{name}' cannot be made of {settings} ({error}); it takes "
+                f"{signature(make)}."
+            ) from None
+        return partial(make, **settings)
 
     def _given(self, **options: Any) -> dict[str, Any]:
         """Return the options that were given; a backend has defaults of its own."""

@@ -1,4 +1,4 @@
-"""Contract tests that every model and every sampler must pass, for use in your own test suite.
+"""Contract tests that every model, sampler, reader and backend must pass, for your own test suite.
 
 A new model's whole test is its construction; pytest finds the inherited tests::
 
@@ -25,10 +25,14 @@ from neggen.testing.checkerboard import checkerboard
 from neggen.testing.refusal import refuses
 
 if TYPE_CHECKING:
+    from neggen.testing.backend import BackendContract
+    from neggen.testing.reader import ReaderContract
     from neggen.testing.recommender import RecommenderContract
     from neggen.testing.sampler import SamplerContract, all_in_training, triples
 
 _HOMES = {
+    "BackendContract": "neggen.testing.backend",
+    "ReaderContract": "neggen.testing.reader",
     "RecommenderContract": "neggen.testing.recommender",
     "SamplerContract": "neggen.testing.sampler",
     "all_in_training": "neggen.testing.sampler",
@@ -36,6 +40,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BackendContract",
+    "ReaderContract",
     "RecommenderContract",
     "SamplerContract",
     "all_in_training",

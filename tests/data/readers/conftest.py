@@ -183,6 +183,12 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.fixture
+def layouts() -> dict[str, Callable[[Path], Path]]:
+    """What writes a source, by the name of its layout."""
+    return LAYOUTS
+
+
 @pytest.fixture(params=LAYOUTS)
 def layout(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     """The name of a layout and a folder in it: four interactions, rated 5, 2, 4 and 3."""

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from neggen.data.dataset import Dataset
-from neggen.data.readers.amazon import AmazonReader
 from neggen.data.readers.base import Reader, ReadOptions
-from neggen.data.readers.matrix import MatrixReader
-from neggen.data.readers.mmrec import MMRecReader
-from neggen.data.readers.movielens import MovieLensReader
-from neggen.data.readers.recbole import RecBoleReader
-from neggen.data.readers.tables import TablesReader
 from neggen.errors import NegGenError
+from neggen.registry import Registry
 
 __all__ = ["READERS", "ReadOptions", "Reader", "find_reader", "read_source"]
 
-READERS: tuple[Reader, ...] = (
-    RecBoleReader(),
-    MMRecReader(),
-    MovieLensReader(),
-    MatrixReader(),
-    AmazonReader(),
-    TablesReader(),
+READERS: Registry[Reader] = Registry(
+    "reader",
+    "neggen.readers",
+    {
+        "recbole": "neggen.data.readers.recbole:RecBoleReader",
+        "mmrec": "neggen.data.readers.mmrec:MMRecReader",
+        "movielens": "neggen.data.readers.movielens:MovieLensReader",
+        "matrix": "neggen.data.readers.matrix:MatrixReader",
+        "amazon": "neggen.data.readers.amazon:AmazonReader",
+        "tables": "neggen.data.readers.tables:TablesReader",
+    },
 )
+"""The readers by name. They are asked in this order, after those of installed packages."""
 OPTIONS = {"downloads": "--download-images"}
 """What the command line calls options that have another name there."""
 
@@ -39,15 +39,16 @@ def find_reader(path: Path, options: ReadOptions | None = None) -> Reader:
     told = ReadOptions() if options is None else options
     # Somebody who names the table need not have a folder that is recognized.
     named = told.interactions is not None
+    readers = [READERS.find(name)() for name in READERS]
     if not named and not path.exists():
         raise NegGenError(f"There is no file or folder {path}.")
     recognized = [
         reader
-        for reader in READERS
+        for reader in readers
         if ("interactions" in reader.heeds if named else reader.recognizes(path))
     ]
     if not recognized:
-        layouts = "; ".join(f"{reader.name}: {reader.layout}" for reader in READERS)
+        layouts = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
         raise NegGenError(f"{path} is in no format that can be read. Formats: {layouts}.")
     # One file is also a table to somebody who names its columns; a folder is what it looks like.
     for reader in recognized if path.is_file() else recognized[:1]:
