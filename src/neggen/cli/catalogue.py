@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,6 +207,13 @@ def encode(
     ] = None,
     device: DeviceOption = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 64,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            help="Also encode the pictures, with a model such as openai/clip-vit-base-patch32 or "
+            "a folder, for models that learn from features."
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(help="Encode on a Ray cluster: its address, 'auto', or 'local'."),
@@ -214,6 +222,8 @@ def encode(
 ) -> None:
     """Encode descriptions, negatives and the items' own texts; what is known costs nothing."""
     from neggen.data.store import load_dataset
+    from neggen.encoding.image import ImageEncoder
+    from neggen.encoding.pictures import encode_pictures
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
     from neggen.generation.record_files import current_records, earlier_import
@@ -240,11 +250,17 @@ def encode(
                 gpus=float(device != "cpu"),
                 on_progress=progress,
             )
-    figures = {"texts": summary.texts, "encoded": summary.encoded, "dim": summary.dim}
+    made = {text_encoder.name: asdict(summary)}
+    if pictures is not None:
+        image_encoder = ImageEncoder(pictures, device=device)
+        with counting("Encoding pictures") as progress:
+            made[pictures] = asdict(encode_pictures(place, data, image_encoder, progress))
     if as_json:
-        print_json({"encoder": text_encoder.name, **figures})
+        texts, *others = ({"encoder": name, **figures} for name, figures in made.items())
+        print_json({**texts, "pictures": others[0]} if others else texts)
     else:
-        print_table([text_encoder.name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
+        for name, figures in made.items():
+            print_table([name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
         if len(data.users):
             suggest("encode", f"train {quoted(workspace)}")
 

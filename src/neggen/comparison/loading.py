@@ -12,6 +12,7 @@ from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.data.tables import PARTS
+from neggen.encoding.pictures import pictures_manifest
 from neggen.runs import with_vectors
 from neggen.workspace import Workspace
 
@@ -108,6 +109,7 @@ def _stamp(workspace: Workspace) -> Stamp:
         workspace.manifest_path,
         workspace.records_path,
         workspace.vectors_dir / "manifest.toml",
+        pictures_manifest(workspace),
     )
     found = [path.stat() if path.is_file() else None for path in files]
     return tuple(stat and (stat.st_mtime_ns, stat.st_size) for stat in found)

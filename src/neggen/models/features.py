@@ -53,9 +53,10 @@ def item_features(
 
 
 def encoded_features(vectors: ItemVectors, content: Content) -> dict[str, Features]:
-    """Return encoded texts as features: own texts as ``text``, descriptions by modality.
+    """Return what was encoded as features: own texts as ``text``, descriptions by modality.
 
-    Where both are wanted, the descriptions of texts are called ``text-description``.
+    Own pictures are ``image``, if a picture encoder has seen them. Where a modality has features of
+    its own, its descriptions are called ``text-description`` or ``image-description``.
 
     Raises:
         NegGenError: If own texts are wanted and were not encoded.
@@ -67,7 +68,10 @@ def encoded_features(vectors: ItemVectors, content: Content) -> dict[str, Featur
                 "The items' own texts are not encoded; run neggen encode, or set "
                 "content=descriptions."
             )
-        found["text"] = Features(vectors.text, np.any(vectors.text != 0, axis=1))
+        own = {"text": vectors.text, "image": vectors.image}
+        for modality, rows in own.items():
+            if rows is not None:
+                found[modality] = Features(rows, np.any(rows != 0, axis=1))
     if content != "text":
         for m, modality in enumerate(vectors.modalities):
             name = f"{modality}-description" if modality in found else modality

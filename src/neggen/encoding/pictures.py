@@ -1,0 +1,118 @@
+"""The vectors of a workspace's pictures, kept by what the pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from neggen.data.dataset import Dataset
+from neggen.data.mapped import zeros
+from neggen.encoding.image import ImageEncoder
+from neggen.encoding.vector_store import VectorStore
+from neggen.errors import NegGenError, quoted
+from neggen.workspace import Workspace, read_toml, write_toml
+
+SAVE_EVERY = 512
+"""Pictures encoded between two writes; a killed run loses at most these."""
+ROWS_AT_ONCE = 16384
+"""Items whose vectors are looked up at once."""
+
+
+@dataclass(frozen=True)
+class PicturesSummary:
+    """What an encoding run did: distinct pictures, how many were encoded now, and their width."""
+
+    pictures: int
+    encoded: int
+    dim: int
+
+
+def encode_pictures(
+    workspace: Workspace,
+    data: Dataset,
+    encoder: ImageEncoder,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PicturesSummary:
+    """Encode the pictures of the items of a workspace; a picture known already costs nothing.
+
+    Args:
+        workspace: where the vectors are kept.
+        data: the catalogue.
+        encoder: the picture encoder.
+        on_progress: called with (pictures finished, pictures to encode).
+
+    Raises:
+        NegGenError: If no item has a picture, one cannot be read any more, or there is no such
+            encoder.
+    """
+    store = VectorStore(_path(workspace, encoder.fingerprint))
+    places = _by_digest(data)
+    if not places:
+        raise NegGenError(
+            f"No item of {workspace.path} has a picture; leave --pictures out, or import with "
+            "pictures."
+        )
+    missing, finished = store.missing(list(places)), 0
+
+    def advance(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if on_progress is not None:
+            on_progress(finished, len(missing))
+
+    for start in range(0, len(missing), SAVE_EVERY):
+        chunk = missing[start : start + SAVE_EVERY]
+        paths = (data.image_path(places[digest]) for digest in chunk)
+        files = [path for path in paths if path is not None]  # who has a digest has a file
+        store.add(chunk, encoder.encode(files, advance))
+    store.merge()
+    told = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "pictures": len(places)}
+    write_toml(pictures_manifest(workspace), told)
+    return PicturesSummary(len(places), len(missing), store.get([next(iter(places))]).shape[1])
+
+
+def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32] | None:
+    """Arrange the vectors of pictures by item, ``[items, d]``; None if they were never encoded.
+
+    Raises:
+        NegGenError: If a picture has no vector yet.
+    """
+    manifest = pictures_manifest(workspace)
+    if not manifest.is_file():
+        return None
+    made = read_toml(manifest, "encoder", "fingerprint")
+    store = VectorStore(_path(workspace, str(made["fingerprint"])))
+    digests = data.item_table["image_sha256"]
+    if missing := store.missing(digests.drop_nulls().to_list()):
+        raise NegGenError(
+            f"{len(missing)} pictures of {workspace.path} are not encoded; run: neggen encode "
+            f"{quoted(workspace.path)} --pictures {quoted(made['encoder'])}"
+        )
+    there = np.flatnonzero(digests.is_not_null().to_numpy())
+    width = store.get(digests.drop_nulls().head(1).to_list()).shape[1]
+    rows = zeros((len(digests), width), workspace.vectors_dir)  # [items, d]
+    for start in range(0, len(there), ROWS_AT_ONCE):
+        some = there[start : start + ROWS_AT_ONCE]
+        rows[some] = store.get(digests[some].to_list())
+    return rows
+
+
+def _by_digest(data: Dataset) -> dict[str, int]:
+    """Return an item with each distinct picture, by the picture's SHA-256."""
+    table = data.item_table.select("image_sha256").with_row_index("place").drop_nulls()
+    first = table.unique("image_sha256", keep="first", maintain_order=True)
+    return dict(zip(first["image_sha256"], first["place"].cast(pl.Int64), strict=True))
+
+
+def pictures_manifest(workspace: Workspace) -> Path:
+    """Return the file that says who encoded the pictures, which is there if anybody did."""
+    return workspace.vectors_dir / "pictures.toml"
+
+
+def _path(workspace: Workspace, fingerprint: str) -> Path:
+    return workspace.vectors_dir / f"{fingerprint[:16]}.safetensors"

@@ -1,0 +1,35 @@
+"""Pictures encoded on the way from a catalogue to a model that learns from their features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neggen.models.features import item_features
+from neggen.runs import Run, with_vectors
+
+Cli = Callable[..., Any]
+
+
+def test_a_model_learns_from_pictures(
+    cli: Cli, source: Path, picture_models: dict[str, str], tmp_path: Path
+) -> None:
+    place = tmp_path / "w"
+    cli("import", source, place, "--json").json()
+    cli("generate", place, "--json").json()
+    refused = cli("encode", place, "--pictures", tmp_path / "nothing")
+    assert refused.code == 2
+    assert "cannot be loaded" in refused.remark()
+    told = cli("encode", place, "--pictures", picture_models["clip"], "--json").json()
+    assert told["pictures"]["dim"] == 24
+    assert told["pictures"]["encoded"] == told["pictures"]["pictures"] > 1
+    again = cli("encode", place, "--pictures", picture_models["clip"], "--json").json()
+    assert again["pictures"]["encoded"] == again["encoded"] == 0
+    trained = cli("train", place, "--model", "vbpr", "--set", "epochs=1", "--name", "v")
+    assert trained.code == 0, trained.err
+    run = Run.open(place / "runs" / "v")
+    data = with_vectors(run.workspace, run.load_data())
+    learned_from = item_features(data, run.load_model().config)
+    assert learned_from["text"].values.shape[1] == 384
+    assert learned_from["image"].values.shape[1] == 24
