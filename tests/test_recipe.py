@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from neggen.comparison.study import Study
+from neggen.config import SplitConfig
 from neggen.errors import NegGenError
 from neggen.recipe import Recipe
+from neggen.testing import refuses
 
 
 @pytest.fixture
@@ -94,3 +97,18 @@ def test_what_is_typed_goes_over_what_is_written() -> None:
 def test_the_split(recipe: Recipe, labeled: bool, kind: str, seed: int) -> None:
     split = recipe.split_config(labeled)
     assert (split.kind, split.seed) == (kind, seed)
+
+
+def test_shares_are_those_of_the_split_where_it_leaves_them_open() -> None:
+    recipe = Recipe(split="time").with_changes({}, test_share=0.2)
+    assert recipe.split_config(False).shares == (0.1, 0.2)
+    assert recipe.split_config(False).name == "time-0.1-0.2"
+    assert Recipe().split_config(False).shares == SplitConfig().shares
+    with refuses("'random' has a rule of its own", "leave the shares out"):
+        Recipe(valid_share=0.2).split_config(False)
+    with refuses("test_share"):
+        Recipe().with_changes({}, test_share=0.7)
+    study = Study.parse(
+        {"split": "cold-items", "valid_share": 0.3, "rows": {"a": {"model": "ease"}}}
+    )
+    assert study.split_config(4) == SplitConfig(kind="cold-items", seed=4, valid_share=0.3)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from neggen.config import SplitConfig
 from neggen.studio.groups import group_runs
 from neggen.studio.recipe import commands, run_recipes
 from neggen.workspace import Workspace
+
+SHARED = SplitConfig(kind="time", test_share=0.2)
 
 
 def test_only_what_differs_from_the_defaults_is_typed(written_run):
@@ -35,6 +38,12 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
         "--set layers=2 --name lightgcn-1-3",
         f"neggen evaluate {shlex.quote(str(run.folder))}",
     ]
+
+
+def test_shares_of_the_split_are_typed_where_they_are_other_than_usual(written_run):
+    run = written_run("ease", {}, split=SHARED.model_dump())
+    lines = commands(Workspace(Path("w")), {"source": "s"}, [], group_runs([run]))
+    assert "neggen train w --model ease --split time --test-share 0.2 --name" in lines[-2]
 
 
 def test_a_run_on_everything_is_made_of_another(written_run):

@@ -31,6 +31,14 @@ OverwriteOption = Annotated[
     typer.Option("--overwrite", help="Replace a run of other data or settings in that folder."),
 ]
 
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Held out, of all interactions or, for cold-items, items; 0.1 by default. For time, "
+        "cold-items and popularity-shifted."
+    ),
+]
+
 
 class SplitName(StrEnum):
     """How interactions are divided."""
@@ -68,6 +76,8 @@ def train(
     split_seed: Annotated[
         int | None, typer.Option(min=0, help="Seeds the split alone, to vary only the training.")
     ] = None,
+    valid_share: ShareOption = None,
+    test_share: ShareOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
     overwrite: OverwriteOption = False,
     track: Annotated[
@@ -105,6 +115,8 @@ def train(
         split=split.value if split else None,
         seed=seed,
         split_seed=split_seed,
+        valid_share=valid_share,
+        test_share=test_share,
     )
     parts = recipe.split_config(is_labeled(place))
     if model_class(recipe.model).needs_vectors and (

@@ -47,9 +47,6 @@ from neggen.comparison.rows import Row, Sweep
 from neggen.comparison.source import Source
 from neggen.comparison.space import Space, build, read_space, samples, usual_space, with_settings
 from neggen.config import (
-    DRAWN_SPLITS,
-    Config,
-    MeasuredSplit,
     NegGenConfig,
     SplitConfig,
     TrainConfig,
@@ -57,20 +54,18 @@ from neggen.config import (
 from neggen.errors import NegGenError, nearest
 from neggen.models import MODELS, model_class
 from neggen.overrides import merged
+from neggen.recipe import Divided
 from neggen.training.loop import VALIDATION_KS
 from neggen.workspace import read_toml
 
 METRIC = r"^(recall|ndcg|precision|map|mrr|hit)@(5|10|20|50)$"
 
 
-class Study(Config):
+class Study(Divided):
     """Everything that decides a comparison on a workspace."""
 
     title: str = "Comparison"
     """Heads the table."""
-    split: MeasuredSplit | None = None
-    """How interactions are divided; None takes the source's labels where it has some, else random
-    parts."""
     seeds: int = Field(3, ge=1)
     """How many; seed s draws split s, where splits are drawn, and trains with seed s."""
     metric: str = Field("ndcg@20", pattern=METRIC)
@@ -136,9 +131,8 @@ class Study(Config):
         return None if against == name else against
 
     def split_config(self, seed: int) -> SplitConfig:
-        """Return the split of a seed; a split that is not drawn is the same for all."""
-        kind = self.split or "random"
-        return SplitConfig(kind=kind, seed=seed if kind in DRAWN_SPLITS else 0)
+        """Return the split of a seed."""
+        return self.division(seed)
 
     def tuned_row(self, name: str) -> str:
         """Return the row whose trials decide the settings of a row: itself unless it says else."""

@@ -87,6 +87,9 @@ def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
     split, seed = SplitConfig.build(manifest["split"]), manifest["settings"]["seed"]
     yield f"--split {split.kind}"
+    for name, usual in SplitConfig().model_dump(include={"valid_share", "test_share"}).items():
+        if (share := getattr(split, name)) != usual:
+            yield f"--{name.replace('_', '-')} {share:g}"
     if seed:
         yield f"--seed {seed}"
     if split.seed != seed and split.kind in DRAWN_SPLITS:
