@@ -15,6 +15,7 @@ from neggen.encoding import store
 from neggen.encoding.store import VectorStore, arrange, encode, encode_records, load_vectors
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
+from neggen.generation.records import Record, records_frame
 from neggen.workspace import Workspace, read_toml
 
 COLUMNS = ["item_id", "modality", "completion", "description", "negative"]
@@ -88,6 +89,50 @@ def test_the_items_own_texts_are_encoded_as_they_are(
     changed = data.replace(item_table=data.item_table.with_columns(renamed))
     with pytest.raises(NegGenError, match=r"1 texts .* 'title: Mug Three'; run: neggen encode"):
         load_vectors(workspace, changed, RECORDS)
+
+
+def test_key_attributes_alone_are_read_where_that_was_asked_for(
+    workspace: Workspace, data: Dataset, small_encoder: TextEncoder
+) -> None:
+    record = Record(
+        item_id="a",
+        modality="text",
+        description="A red mug.",
+        template="A [MASK] mug.",
+        values=("red",),
+        replacements=("blue",),
+        negative="A blue mug.",
+    )
+    frame = records_frame([record], "test")
+    encode(workspace, data, frame, small_encoder)
+    assert load_vectors(workspace, data, frame).reads == "descriptions"
+    encode(workspace, data, frame, small_encoder, reads="attributes")
+    vectors = load_vectors(workspace, data, frame)
+    assert vectors.reads == "attributes"
+    expected = small_encoder.encode(["red", "blue"])
+    assert np.allclose([vectors.positive[0, 0], vectors.negative[0, 0, 0]], expected, atol=1e-6)
+    direct = encode_records(data, frame, small_encoder, "attributes")
+    assert np.allclose(direct.positive, vectors.positive, atol=1e-6)
+    edited = records_frame(
+        [record.model_copy(update={"values": ("pink",), "description": "A pink mug."})], "test"
+    )
+    with pytest.raises(
+        NegGenError, match=r"being 'pink'; run: neggen encode \S+ --attributes-only"
+    ):
+        load_vectors(workspace, data, edited)
+    restyled = records_frame(
+        [
+            record.model_copy(
+                update={
+                    "template": "Behold: a [MASK] mug!",
+                    "description": "Behold: a red mug!",
+                    "negative": "Behold: a blue mug!",
+                }
+            )
+        ],
+        "test",
+    )
+    assert load_vectors(workspace, data, restyled).content_hash == vectors.content_hash
 
 
 def test_two_encoders_never_mix(

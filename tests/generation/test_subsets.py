@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neggen.generation.records import MASK, Record, fill
-from neggen.generation.subsets import one_slot_negatives, with_slots
+from neggen.generation.records import MASK, Record, check_records, fill, records_frame
+from neggen.generation.subsets import attributes_alone, one_slot_negatives, with_slots
 
 text = st.text(max_size=8).filter(lambda written: MASK not in written)
 """Context; a value may hold a mask, since what is filled in is never read again."""
@@ -55,3 +55,33 @@ def test_there_is_no_such_slot(slot: int) -> None:
     record = record_of("A ", [("red", "blue", " mug with "), ("dots", "stripes", ".")])
     with pytest.raises(ValueError, match=f"no slot {slot} among 2"):
         with_slots(record, {0, slot})
+
+
+def test_attributes_alone_are_records_without_context() -> None:
+    record = Record(
+        item_id="7",
+        modality="text",
+        description="A red mug with dots.",
+        template="A [MASK] mug with [MASK].",
+        values=("red", "dots"),
+        replacements=("blue", "stripes"),
+        negative="A blue mug with stripes.",
+    )
+    single = record.model_copy(
+        update={
+            "template": "A [MASK].",
+            "values": ("mug",),
+            "replacements": ("cup",),
+            "description": "A mug.",
+            "negative": "A cup.",
+        }
+    )
+    frame = records_frame([record, single], "test")
+    alone = attributes_alone(frame)
+    check_records(alone, "these")
+    assert alone["description"].to_list() == ["red, dots", "mug"]
+    assert alone["negative"].to_list() == ["blue, stripes", "cup"]
+    assert alone.select("item_id", "values", "replacements").equals(
+        frame.select("item_id", "values", "replacements")
+    )
+    assert attributes_alone(alone).equals(alone)

@@ -91,6 +91,27 @@ def model(data: Dataset) -> NegGen:
     return made.fit(data)
 
 
+def test_slots_are_exchanged_in_what_the_encoder_read(
+    data: Dataset, model: NegGen, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = data.records
+    assert records is not None
+    read = data.replace(vectors=encode_records(data, records, encoder, "attributes"))
+    told: list[str] = []
+    honest = encoder.encode
+
+    def listening(texts: list[str], *rest: object) -> object:
+        told.extend(texts)
+        return honest(texts, *rest)
+
+    monkeypatch.setattr(encoder, "encode", listening)
+    user = [data.user_ids[0]]
+    found = explain(model, read, user, ["item-07"], encoder)
+    assert found["value"].to_list() != []
+    assert told
+    assert all(text.count(", ") == 1 and len(text.split()) == 2 for text in told), told
+
+
 @pytest.fixture(scope="module")
 def recommended(model: NegGen, data: Dataset) -> pl.DataFrame:
     return model.recommend(data.user_ids.to_list(), 3)

@@ -15,6 +15,7 @@ from neggen.errors import NegGenError, quoted
 if TYPE_CHECKING:
     from neggen.data.dataset import Dataset
     from neggen.data.download import Downloads
+    from neggen.data.vectors import Reads
 
 WorkspaceArgument = Annotated[Path, typer.Argument(help="The workspace folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
@@ -207,6 +208,13 @@ def encode(
     ] = None,
     device: DeviceOption = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 64,
+    attributes_only: Annotated[
+        bool,
+        typer.Option(
+            "--attributes-only",
+            help="Encode the key attributes of descriptions and negatives without their context.",
+        ),
+    ] = False,
     pictures: Annotated[
         str | None,
         typer.Option(
@@ -235,9 +243,10 @@ def encode(
     if remark := earlier_import(place.records_path, data):
         say(remark)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
+    reads: Reads = "attributes" if attributes_only else "descriptions"
     with counting("Encoding") as progress:
         if ray is None:
-            summary = run(place, data, records, text_encoder, progress)
+            summary = run(place, data, records, text_encoder, progress, reads)
         else:
             from neggen.encoding.distributed import encode_on_ray
 
@@ -249,6 +258,7 @@ def encode(
                 None if ray == "local" else ray,
                 gpus=float(device != "cpu"),
                 on_progress=progress,
+                reads=reads,
             )
     made = {text_encoder.name: asdict(summary)}
     if pictures is not None:

@@ -208,7 +208,7 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
         NegGenError: If records have no vectors, or the encoder is another than in training.
     """
     from neggen.data.store import load_dataset
-    from neggen.encoding.store import encoder_of
+    from neggen.encoding.store import encoder_of, reads_of
     from neggen.runs import with_vectors
 
     data = load_dataset(workspace)
@@ -219,6 +219,12 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
         raise NegGenError(
             f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
             f"with; run neggen encode {quoted(encoded.path)} with that one."
+        )
+    if described and (reads := reads_of(run.workspace)) != reads_of(workspace):
+        only = " --attributes-only" if reads == "attributes" else ""
+        raise NegGenError(
+            f"{run.folder} was trained on encoded {reads}; run: neggen encode "
+            f"{quoted(workspace.path)}{only}"
         )
     return with_vectors(workspace, data) if described else data
 

@@ -155,7 +155,7 @@ def _with_negatives_of(data: Dataset, records: pl.DataFrame, encoder: TextEncode
     """
     vectors = data.vectors
     assert vectors is not None
-    found = encode_records(data, records, encoder)
+    found = encode_records(data, records, encoder, vectors.reads)
     completions = found.negative.shape[1]
     typical = without_negatives(vectors).negative[:, :1]
     negative = np.repeat(typical, completions, axis=1)  # [items, completions, modalities, d]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Reads = Literal["descriptions", "attributes"]
+"""What an encoder is given of a record: whole texts, or their key attributes alone."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class ItemVectors:
             imported); zero rows where there are none. None where they were not encoded.
         image: float32 ``[items, width]``, the items' own pictures by a picture encoder; zero rows
             where there are none. None where they were not encoded.
+        reads: what ``positive`` and ``negative`` are encodings of.
     """
 
     modalities: tuple[str, ...]
@@ -97,6 +101,7 @@ class ItemVectors:
     mask: NDArray[np.bool_]
     text: NDArray[np.float32] | None = None
     image: NDArray[np.float32] | None = None
+    reads: Reads = "descriptions"
 
     @property
     def content_hash(self) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
+from neggen.data.vectors import Reads
 from neggen.encoding import store
 from neggen.encoding.store import EncodingSummary, keep_encoded
 from neggen.encoding.text import TextEncoder
@@ -38,6 +39,7 @@ def encode_on_ray(
     cpus: float = 1.0,
     gpus: float = 0.0,
     on_progress: Callable[[int, int], None] | None = None,
+    reads: Reads = "descriptions",
 ) -> EncodingSummary:
     """Encode as :func:`neggen.encoding.store.encode` does, with workers on a Ray cluster.
 
@@ -56,6 +58,7 @@ def encode_on_ray(
         cpus: CPU cores of each worker.
         gpus: GPUs of each worker, or a share of one; needs an encoder on ``cuda``.
         on_progress: called with (texts finished, texts to encode).
+        reads: see :func:`neggen.encoding.store.encode`.
 
     Raises:
         NegGenError: If the cluster cannot be used, or a node has another encoder of that name.
@@ -89,7 +92,7 @@ def encode_on_ray(
                     yield texts, np.concatenate(vectors)
                     texts, vectors = [], []
 
-    return keep_encoded(workspace, data, records, encoder, encoded)
+    return keep_encoded(workspace, data, records, encoder, encoded, reads)
 
 
 @dataclass(frozen=True)

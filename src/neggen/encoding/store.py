@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import zeros
-from neggen.data.vectors import ItemVectors
+from neggen.data.vectors import ItemVectors, Reads
 from neggen.encoding.pictures import load_pictures
 from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
 from neggen.errors import NegGenError, quoted
+from neggen.generation.subsets import attributes_alone
 from neggen.workspace import Workspace, read_toml, write_toml
 
 SAVE_EVERY = 2048
@@ -44,6 +46,7 @@ def encode(
     records: pl.DataFrame,
     encoder: TextEncoder,
     on_progress: Callable[[int, int], None] | None = None,
+    reads: Reads = "descriptions",
 ) -> EncodingSummary:
     """Encode all descriptions, negatives and own texts of the items of a workspace.
 
@@ -55,6 +58,7 @@ def encode(
         records: what generation wrote, with ``description`` and ``negative``.
         encoder: the text encoder.
         on_progress: called with (texts finished, texts to encode).
+        reads: whether it is given whole descriptions and negatives, or key attributes alone.
     """
 
     def encoded(missing: list[str]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
@@ -70,7 +74,7 @@ def encode(
             chunk = missing[start : start + SAVE_EVERY]
             yield chunk, encoder.encode(chunk, advance)
 
-    return keep_encoded(workspace, data, records, encoder, encoded)
+    return keep_encoded(workspace, data, records, encoder, encoded, reads)
 
 
 def keep_encoded(
@@ -79,6 +83,7 @@ def keep_encoded(
     records: pl.DataFrame,
     encoder: TextEncoder,
     encoded: Callable[[list[str]], Iterator[tuple[list[str], NDArray[np.float32]]]],
+    reads: Reads,
 ) -> EncodingSummary:
     """Keep the vectors of all descriptions, negatives and own texts of the items of a workspace.
 
@@ -89,16 +94,22 @@ def keep_encoded(
         encoder: the text encoder.
         encoded: takes the distinct texts without a vector and yields some of them with their
             vectors ``[texts, d]`` at a time; each time they are written.
+        reads: see :func:`encode`.
     """
     store = VectorStore(_path(workspace, encoder.fingerprint))
-    texts = _texts(data, records)
+    texts = _texts(data, _as_read(records, reads))
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
         store.add(chunk, vectors)
     store.merge()
     write_toml(
         workspace.vectors_dir / "manifest.toml",
-        {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "texts": len(texts)},
+        {
+            "encoder": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "reads": reads,
+            "texts": len(texts),
+        },
     )
     dim = store.get(texts[:1]).shape[1]
     return EncodingSummary(texts=len(texts), encoded=len(missing), dim=dim)
@@ -110,12 +121,16 @@ def encoder_of(workspace: Workspace) -> str:
     Raises:
         NegGenError: If ``neggen encode`` has not run yet.
     """
-    manifest = workspace.vectors_dir / "manifest.toml"
-    if not manifest.is_file():
-        raise NegGenError(
-            f"{workspace.path} has no vectors yet; run: neggen encode {quoted(workspace.path)}"
-        )
-    return str(read_toml(manifest, "fingerprint")["fingerprint"])
+    return str(_manifest(workspace)["fingerprint"])
+
+
+def reads_of(workspace: Workspace) -> Reads:
+    """Return what a workspace's vectors are encodings of.
+
+    Raises:
+        NegGenError: If ``neggen encode`` has not run yet.
+    """
+    return "attributes" if _manifest(workspace).get("reads") == "attributes" else "descriptions"
 
 
 def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
@@ -125,21 +140,27 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
         NegGenError: If ``neggen encode`` has not run since the records, items or pictures changed.
     """
     store = VectorStore(_path(workspace, encoder_of(workspace)))
-    if missing := store.missing(_texts(data, records)):
+    reads = reads_of(workspace)
+    if missing := store.missing(_texts(data, _as_read(records, reads))):
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
+            f"{' --attributes-only' if reads == 'attributes' else ''}"
         )
-    vectors = arrange(data, records, store.get, workspace.vectors_dir)
+    vectors = arrange(data, records, store.get, workspace.vectors_dir, reads)
     return replace(vectors, image=load_pictures(workspace, data))
 
 
-def encode_records(data: Dataset, records: pl.DataFrame, encoder: TextEncoder) -> ItemVectors:
-    """Encode records and the items' own texts in memory, without a workspace."""
-    texts = _texts(data, records)
+def encode_records(
+    data: Dataset, records: pl.DataFrame, encoder: TextEncoder, reads: Reads = "descriptions"
+) -> ItemVectors:
+    """Encode records and own texts in memory, without a workspace; see :func:`encode`."""
+    texts = _texts(data, _as_read(records, reads))
     vectors = encoder.encode(texts)
     rows = {text: row for row, text in enumerate(texts)}
-    return arrange(data, records, lambda wanted: vectors[[rows[text] for text in wanted]])
+    return arrange(
+        data, records, lambda wanted: vectors[[rows[text] for text in wanted]], reads=reads
+    )
 
 
 def arrange(
@@ -147,6 +168,7 @@ def arrange(
     records: pl.DataFrame,
     vectors_of: Callable[[Sequence[str]], NDArray[np.float32]],
     folder: Path | None = None,
+    reads: Reads = "descriptions",
 ) -> ItemVectors:
     """Lay the vectors of records out as ``[items, completions, modalities, d]``, own texts beside.
 
@@ -157,12 +179,13 @@ def arrange(
         records: what generation wrote.
         vectors_of: looks vectors up, texts to ``[texts, d]``.
         folder: where large arrays lie while they are in use; None holds them in memory.
+        reads: see :func:`encode`.
 
     Raises:
         NegGenError: If no record belongs to an item of the catalogue, or the folder is full.
     """
     modalities = tuple(sorted(records["modality"].unique()))
-    known = records.filter(pl.col("item_id").is_in(data.item_ids.implode()))
+    known = _as_read(records, reads).filter(pl.col("item_id").is_in(data.item_ids.implode()))
     if known.is_empty():
         raise NegGenError("None of the records belongs to an item of this catalogue.")
     item = positions(known["item_id"], data.item_ids)  # [records]
@@ -191,7 +214,11 @@ def arrange(
     for start in range(0, len(places), TEXTS_AT_ONCE):
         rows = slice(start, start + TEXTS_AT_ONCE)
         own[places[rows]] = vectors_of(texts[rows])
-    return ItemVectors(modalities, positives, negatives, mask, own)
+    return ItemVectors(modalities, positives, negatives, mask, own, reads=reads)
+
+
+def _as_read(records: pl.DataFrame, reads: Reads) -> pl.DataFrame:
+    return attributes_alone(records) if reads == "attributes" else records
 
 
 def _own_texts(data: Dataset) -> dict[int, str]:
@@ -204,6 +231,15 @@ def _texts(data: Dataset, records: pl.DataFrame) -> list[str]:
     """Return the distinct texts that a workspace needs the vectors of."""
     written = [*records["description"], *records["negative"]]
     return list(dict.fromkeys([*written, *_own_texts(data).values()]))
+
+
+def _manifest(workspace: Workspace) -> dict[str, Any]:
+    path = workspace.vectors_dir / "manifest.toml"
+    if not path.is_file():
+        raise NegGenError(
+            f"{workspace.path} has no vectors yet; run: neggen encode {quoted(workspace.path)}"
+        )
+    return read_toml(path, "fingerprint")
 
 
 def _path(workspace: Workspace, fingerprint: str) -> Path:

@@ -1,4 +1,4 @@
-"""Graded negatives: the same sentence with only some of its key attributes replaced.
+"""Parts of records: graded negatives, and key attributes without their context.
 
 A record of K slots holds 2^K − 1 negatives that no further call is needed for. With all slots
 replaced a negative is easy to tell from its description, with one slot replaced it is hard.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from neggen.generation.records import Record, fill
+import polars as pl
+
+from neggen.generation.records import MASK, Record, fill
+
+BETWEEN = ", "
 
 
 def with_slots(record: Record, slots: Collection[int]) -> str:
@@ -50,3 +54,20 @@ def one_slot_negatives(record: Record) -> tuple[str, ...]:
     ('A blue mug with dots.', 'A red mug with stripes.')
     """
     return tuple(with_slots(record, {slot}) for slot in range(len(record.values)))
+
+
+def attributes_alone(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records whose texts are their key attributes, with commas between.
+
+    A [red] mug with [dots] becomes "red, dots", and its negative "blue, stripes". Restyling the
+    context of a description then changes nothing.
+
+    Args:
+        records: with the columns of ``neggen.generation.records.SCHEMA``.
+    """
+    slots = pl.lit(MASK).repeat_by(pl.col("values").list.len())
+    return records.with_columns(
+        description=pl.col("values").list.join(BETWEEN),
+        template=slots.list.join(BETWEEN),
+        negative=pl.col("replacements").list.join(BETWEEN),
+    )

@@ -27,7 +27,7 @@ from neggen.data.vectors import ItemVectors
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.generation.records import Record
-from neggen.generation.subsets import one_slot_negatives
+from neggen.generation.subsets import attributes_alone, one_slot_negatives
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
 from neggen.models.ranking import history_matrix
@@ -215,7 +215,9 @@ def _intervene(
     encoder: TextEncoder,
 ) -> Interventions:
     """Exchange every slot of some items, distinct internal ones, and see what that changes."""
-    slots, texts = _one_slot_changes(data, items)
+    assert data.records is not None
+    read = attributes_alone(data.records) if vectors.reads == "attributes" else data.records
+    slots, texts = _one_slot_changes(data, read, items)
     place = slots["item"].to_numpy()
     modality = np.array([vectors.modalities.index(name) for name in slots["modality"]], dtype=int)
     distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
@@ -239,12 +241,13 @@ def _intervene(
     return Interventions(slots, torch.cat(effects))
 
 
-def _one_slot_changes(data: Dataset, items: NDArray[np.int64]) -> tuple[pl.DataFrame, list[str]]:
+def _one_slot_changes(
+    data: Dataset, records: pl.DataFrame, items: NDArray[np.int64]
+) -> tuple[pl.DataFrame, list[str]]:
     """Return the slots of items in their first completion, and each one's changed description."""
-    assert data.records is not None
     wanted = pl.DataFrame({"item_id": data.item_ids[items], "item": items})
     chosen = (
-        data.records.join(wanted, on="item_id")
+        records.join(wanted, on="item_id")
         .sort("item", "modality", "completion")
         .unique(["item", "modality"], keep="first", maintain_order=True)
     )
