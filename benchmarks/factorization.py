@@ -132,6 +132,7 @@ def train_ours(data: Dataset, rate: float, batch: int, limit: float) -> list[Loo
         regularization=REGULARIZATION,
         evaluate_every=OUR_EVERY,
         patience=PATIENCE,
+        metric="recall@20",
     )
     with suppress(Enough):
         model.fit(data, FitContext(on_epoch=note))

@@ -101,9 +101,9 @@ def test_the_split(recipe: Recipe, labeled: bool, kind: str, seed: int) -> None:
 
 def test_shares_are_those_of_the_split_where_it_leaves_them_open() -> None:
     recipe = Recipe(split="time").with_changes({}, test_share=0.2)
-    assert recipe.split_config(False).shares == (0.1, 0.2)
+    assert recipe.split_config(False).unusual_shares == {"test_share": 0.2}
     assert recipe.split_config(False).name == "time-0.1-0.2"
-    assert Recipe().split_config(False).shares == SplitConfig().shares
+    assert Recipe().split_config(False) == SplitConfig()
     with refuses("'random' has a rule of its own", "leave the shares out"):
         Recipe(valid_share=0.2).split_config(False)
     with refuses("test_share"):

@@ -78,8 +78,18 @@ def test_a_decorator_adds_a_class() -> None:
 
     assert collections.find("bag") is Bag
     assert collections["bag"].endswith("Bag")
-    assert list(collections) == ["counter", "deque", "bag"]
+    assert list(collections) == ["bag", "counter", "deque"], "what was added comes first"
     assert collections.register(Bag) is Bag, "the same class may be added again"
+
+
+def test_a_class_without_a_name_is_refused() -> None:
+    class Nameless:
+        @property
+        def name(self) -> str:
+            return "only of an instance"
+
+    with refuses("Nameless is no collection with a name", "name = '…'"):
+        registry().register(Nameless)
 
 
 def test_a_name_cannot_be_taken_twice() -> None:

@@ -103,7 +103,7 @@ class SplitConfig(Config):
 
     @model_validator(mode="after")
     def _shares_decide(self) -> Self:
-        if self._other_shares and self.kind not in SHARED_SPLITS:
+        if self.unusual_shares and self.kind not in SHARED_SPLITS:
             raise NegGenError(
                 f"The split '{self.kind}' has a rule of its own for how much is held out; leave "
                 f"the shares out, or take one of {', '.join(SHARED_SPLITS)}."
@@ -113,21 +113,16 @@ class SplitConfig(Config):
     @property
     def name(self) -> str:
         """File name of this split inside a workspace, such as ``random-0``."""
-        shares = ""
-        if self._other_shares:
-            shares = "-" + "-".join(f"{share:g}" for share in self.shares)
+        shares = f"-{self.valid_share:g}-{self.test_share:g}" if self.unusual_shares else ""
         seed = f"-{self.seed}" if self.kind in DRAWN_SPLITS else ""
         return f"{self.kind}{shares}{seed}"
 
     @property
-    def shares(self) -> tuple[float, float]:
-        """The shares held out for validation and test."""
-        return self.valid_share, self.test_share
-
-    @property
-    def _other_shares(self) -> bool:
+    def unusual_shares(self) -> dict[str, float]:
+        """The shares that are not the usual ones, by the name of their setting."""
         fields = type(self).model_fields
-        return self.shares != (fields["valid_share"].default, fields["test_share"].default)
+        shares = {"valid_share": self.valid_share, "test_share": self.test_share}
+        return {name: share for name, share in shares.items() if share != fields[name].default}
 
 
 class ModelConfig(Config):
@@ -200,7 +195,7 @@ class TrainConfig(ModelConfig):
     """Epochs between validations; 0 takes as many as make 50 steps (patience in epochs would end
     the training on small data, a handful of steps each, on its first plateau). If a validation
     takes longer than these, 0 makes fewer, each of which counts for those left out."""
-    metric: Validated = "recall@20"
+    metric: Validated = "ndcg@20"
     """The validation figure that chooses the weights that are kept."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Least time between two checkpoints; an interrupted run resumes from the last one."""
@@ -284,8 +279,6 @@ class NegGenConfig(SampledConfig):
     """Chance that a modality of an item is left out of a training step."""
     patience: int = Field(10, ge=1)
     """Evaluations without a better validation score after which training stops."""
-    metric: Validated = "ndcg@20"
-    """The validation figure that chooses λ and the weights that are kept."""
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

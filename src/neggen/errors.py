@@ -16,6 +16,10 @@ class NegGenError(Exception):
     """
 
 
+class TooLittleMemory(NegGenError):
+    """There is less memory than is needed, which may be otherwise another time."""
+
+
 @contextmanager
 def from_extra(extra: str, need: str) -> Iterator[None]:
     """Import, inside of this, what an extra brings.

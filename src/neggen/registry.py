@@ -23,15 +23,17 @@ class Registry(Mapping[str, str], Generic[Kind]):
         [project.entry-points."neggen.samplers"]
         recency = "my_package.recency:Recency"
 
-    As a mapping it holds, by name, where each class lives, ``module:Class``; a class is imported
-    when it is asked for. What this package has keeps its name: an entry point cannot replace it.
+    As a mapping it holds, by name, where each class lives, ``module:Class``, those of others
+    first; a class is imported when it is asked for. What this package has keeps its name: nobody
+    can replace it.
     """
 
     def __init__(self, kind: str, group: str, built_in: Mapping[str, str]) -> None:
         """Name the kind, as sentences do, the group of entry points, and what is there already."""
         self._kind = kind
         self._group = group
-        self._places = dict(built_in)
+        self.built_in = dict(built_in)
+        self._added: dict[str, str] = {}
         self._classes: dict[str, type[Kind]] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -47,13 +49,18 @@ class Registry(Mapping[str, str], Generic[Kind]):
         """Add a class under its ``name``; a decorator.
 
         Raises:
-            NegGenError: If there is another class of that name.
+            NegGenError: If it has no name, or there is another class of that name.
         """
-        name: str = cls.name  # type: ignore[attr-defined]
+        name = getattr(cls, "name", None)
         place = f"{cls.__module__}:{cls.__qualname__}"
-        if self._places.get(name, place) != place:
-            raise NegGenError(f"There is a {self._kind} '{name}' already: {self._places[name]}.")
-        self._places[name] = place
+        if not isinstance(name, str):
+            raise NegGenError(
+                f"{place} is no {self._kind} with a name; set name = '…' in its class."
+            )
+        known = {**self._added, **self.built_in}
+        if known.get(name, place) != place:
+            raise NegGenError(f"There is a {self._kind} '{name}' already: {known[name]}.")
+        self._added[name] = place
         self._classes[name] = cls  # type: ignore[assignment]
         return cls
 
@@ -76,8 +83,8 @@ class Registry(Mapping[str, str], Generic[Kind]):
         module, _, attribute = places[name].partition(":")
         try:
             found: type[Kind] = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            if name in self._places:
+        except Exception as error:  # other people's code may fail in any way
+            if name in self.built_in:
                 raise
             raise NegGenError(
                 f"The {self._kind} '{name}' cannot be imported from {places[name]} ({error}); "
@@ -107,4 +114,4 @@ class Registry(Mapping[str, str], Generic[Kind]):
         return {point.name: point.value for point in entry_points(group=self._group)}
 
     def _all(self) -> dict[str, str]:
-        return {**self._installed, **self._places}
+        return {**self._installed, **self._added, **self.built_in}

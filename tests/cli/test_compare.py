@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from neggen.cli.compare import _of_models
 from neggen.training import rhythm
 from neggen.workspace import Workspace
 
@@ -259,6 +260,15 @@ def test_figures_are_not_wrapped_on_a_narrow_terminal(
     rows = [line for line in ended.out.splitlines() if "│" in line]
     assert len(rows) == 3
     assert all(row.count("±") == 2 for row in rows)
+
+
+def test_neggen_starts_from_the_lightgcn_beside_it() -> None:
+    rows = _of_models(["lightgcn", "neggen", "ease"], [])["rows"]
+    assert rows["neggen"]["base"] == "lightgcn"
+    rows = _of_models(["lightgcn", "neggen"], ["uniform", "dns"])["rows"]
+    assert rows["neggen, dns"]["base"] == "lightgcn, dns"
+    assert "base" not in rows["lightgcn, dns"]
+    assert "base" not in _of_models(["mf", "neggen"], [])["rows"]["neggen"]
 
 
 def test_every_model_with_every_sampler(

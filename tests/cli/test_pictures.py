@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neggen.models.features import item_features
-from neggen.runs import Run, with_vectors
+from neggen.runs import Run, with_pictures, with_vectors
 
 Cli = Callable[..., Any]
 
@@ -26,10 +26,22 @@ def test_a_model_learns_from_pictures(
     assert told["pictures"]["encoded"] == told["pictures"]["pictures"] > 1
     again = cli("encode", place, "--pictures", picture_models["clip"], "--json").json()
     assert again["pictures"]["encoded"] == again["encoded"] == 0
-    trained = cli("train", place, "--model", "vbpr", "--set", "epochs=1", "--name", "v")
+    typed = ["train", place, "--model", "vbpr", "--set", "epochs=1"]
+    assert cli(*typed, "--name", "plain").code == 0
+    plain = Run.open(place / "runs" / "plain")
+    trained = cli(*typed, "--set", "pictures=true", "--name", "seeing")
     assert trained.code == 0, trained.err
-    run = Run.open(place / "runs" / "v")
-    data = with_vectors(run.workspace, run.load_data())
+    run = Run.open(place / "runs" / "seeing")
+    assert "pictures_hash" in run.manifest
+    assert "pictures_hash" not in plain.manifest
+    data, _ = with_pictures(run.workspace, with_vectors(run.workspace, run.load_data()))
     learned_from = item_features(data, run.load_model().config)
     assert learned_from["text"].values.shape[1] == 384
     assert learned_from["image"].values.shape[1] == 24
+    study = tmp_path / "study.toml"
+    study.write_text(
+        "[rows.blind]\nmodel = 'vbpr'\nsettings = {epochs = 1}\n"
+        "[rows.seeing]\nmodel = 'vbpr'\nsettings = {epochs = 1, pictures = true}\n"
+    )
+    found = cli("compare", place, study, "--seeds", "1", "--json").json()["rows"]
+    assert found["blind"]["metrics"] != found["seeing"]["metrics"]

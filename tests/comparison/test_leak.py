@@ -59,7 +59,7 @@ SEEDS = 2
 def planted(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The model stands beside the others and knows the answers of every split."""
     monkeypatch.setitem(sys.modules, "planted_model", SimpleNamespace(Planted=Planted))
-    monkeypatch.setitem(MODELS._places, "planted", "planted_model:Planted")
+    monkeypatch.setitem(MODELS._added, "planted", "planted_model:Planted")
     monkeypatch.setattr(Planted, "given", [])
     for seed in range(SEEDS):
         data = load_dataset(ready, SplitConfig(seed=seed))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neggen.comparison.run import run_study
+from neggen.comparison.run import _made, run_study
 from neggen.comparison.space import packaged
 from neggen.comparison.study import Study
 from neggen.comparison.tables import main_table
@@ -170,7 +172,8 @@ def test_every_ablation_for_real(checkers: Workspace) -> None:
     assert list(found["rows"]) == list(values["rows"])
     fits = checkers.path / "studies" / "cache" / "fits"
     hashes = {fit["identity"].get("vectors_hash") for fit in map(_json, fits.glob("*.json"))}
-    assert len(hashes) == 9, "LightGCN has none; as recorded, five other negatives, two modalities"
+    # LightGCN has none; as recorded, five other negatives, two modalities, none of them.
+    assert len(hashes) == 10
     for name, sweep in found["sweeps"].items():
         assert len(sweep["valid"]) == len(sweep["tested"]) == 2
         assert (checkers.path / "studies" / "ablations" / f"sweep-{name}.png").is_file()
@@ -232,6 +235,29 @@ def test_the_table_says_what_descriptions_know(ready: Workspace, split: str, see
     told = (ready.path / "studies" / "knows" / "results.md").read_text()
     usual = (split, seeds) == ("random", 1)
     assert ("know something of what is tested" in told) is not usual
+
+
+def test_a_further_test_set_may_hold_nothing_new(tmp_path: Path) -> None:
+    place, shop = Workspace(tmp_path / "w"), make_shop(items=60, users=50)
+    data = shop.dataset(tmp_path)
+    known = np.stack([data.users[:5], data.items[:5]], axis=1)
+    save_dataset(place, data.replace(test_sets={"known": known}), source="the built-in shop")
+    study = Study.parse({"seeds": 1, "rows": {"ease": {"model": "ease"}}})
+    assert run_study(place, study, "some")["rows"]["ease"]["metrics"]["recall@20"][0] > 0
+    with pytest.raises(NegGenError, match=r"part = 'known' of .* holds nothing that is not in the"):
+        run_study(place, study.updated(part="known"), "none")
+
+
+def test_a_process_that_is_killed_is_told_of() -> None:
+    with pytest.raises(NegGenError, match=r"One of 2 processes was killed, .* fewer --jobs"):
+        list(_made(2, [partial(os._exit, 1), partial(os._exit, 1)]))
+
+
+def test_own_texts_alone_are_a_row(checkers: Workspace) -> None:
+    row = {"model": "neggen-linear"}
+    rows = {"all": row, "own texts": {**row, "modality": "own"}}
+    found = run_study(checkers, Study.parse({"seeds": 1, "rows": rows}), "own")["rows"]
+    assert found["own texts"]["metrics"] != found["all"]["metrics"]
 
 
 def test_a_part_that_is_not_there(ready: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_a_setting_that_cannot_be_fitted_is_a_failed_trial(
         {"learning_rate": [1e30]}, budget=5, model="lightgcn", settings={**few, "layers": 1}
     )
     found = tuned(groups, diverging, tmp_path / "some.db")
-    assert (found.params, found.trials) == ({}, 2)
+    assert (found.params, found.trials, found.failed) == ({}, 2, 1)
     assert "lower learning_rate" in stored(tmp_path / "some.db")[1].user_attrs["error"]
     hopeless = study_of(
         {"layers": [1, 2]},
@@ -172,6 +173,19 @@ def test_a_setting_that_cannot_be_fitted_is_a_failed_trial(
     )
     with pytest.raises(NegGenError, match="All 3 trials of row failed, the first with: The loss"):
         tuned(groups, hopeless, tmp_path / "none.db")
+
+
+def test_a_lack_of_memory_counts_this_time_alone(
+    groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, path = study_of(GRID, budget=3), tmp_path / "trials.db"
+    with monkeypatch.context() as full:
+        full.setattr("neggen.models.ease.free_memory", lambda device: 0)
+        with pytest.raises(NegGenError, match=r"All 3 trials of row failed, .* memory are free"):
+            tuned(groups, study, path)
+    found = tuned(groups, study, path)
+    assert (found.trials, found.failed) == (3, 0)
+    assert found.params == tuned(groups, study, tmp_path / "fresh.db").params
 
 
 def test_a_matrix_that_cannot_be_inverted_is_a_failed_trial(tmp_path: Path) -> None:
@@ -229,25 +243,16 @@ def test_points_of_a_space() -> None:
     assert points(space, 5) is None
 
 
-class Clock:
-    """Every trial takes as long as it is told to, and none is fitted twice for it."""
-
-    def __init__(self, seconds: list[float]) -> None:
-        self.seconds, self.now, self.asked = seconds, 0.0, 0
-
-    def monotonic(self) -> float:
-        if self.asked % 2:
-            self.now += self.seconds[self.asked // 2]
-        self.asked += 1
-        return self.now
-
-
 def test_no_trial_begins_after_its_time(
     groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "trials.db"
-    clock = Clock([30, 30, 30, 30, 1, 1, 1])
-    monkeypatch.setattr("neggen.comparison.tuning.time", clock)
+    path, honest, asked = tmp_path / "trials.db", Task.validate, list[float]()
+
+    def taking_long(task: Task, settings: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        asked.append([30, 30, 30, 30, 1, 1, 1][len(asked)])
+        return honest(task, settings)[0], asked[-1]
+
+    monkeypatch.setattr(Task, "validate", taking_long)
 
     def within(minutes: float, budget: int = 6) -> Tuned:
         study = study_of(RANGE, budget=budget).updated(minutes=minutes)
@@ -256,7 +261,7 @@ def test_no_trial_begins_after_its_time(
     first = within(1)
     assert (first.trials, first.seconds, first.out_of_time) == (2, 60, True)
     again = within(1)
-    assert (again, clock.asked) == (first, 4), "resuming spends nothing"
+    assert (again, len(asked)) == (first, 2), "resuming spends nothing"
     assert within(1.2).trials == 3, "the third may begin after 60 s, not the fourth"
     whole = within(0)
     assert (whole.trials, whole.out_of_time) == (6, False)

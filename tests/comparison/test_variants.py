@@ -80,6 +80,13 @@ def test_descriptions_of_others(vectors: ItemVectors) -> None:
         assert len(set(origins)) == COMPLETIONS
 
 
+def test_no_modality_leaves_own_texts(vectors: ItemVectors) -> None:
+    found = one_modality(vectors, "own")
+    assert found.modalities == ()
+    assert found.positive.shape[1] == found.negative.shape[2] == found.mask.shape[1] == 0
+    assert found.text is vectors.text
+
+
 def test_one_modality(vectors: ItemVectors) -> None:
     found = one_modality(vectors, "text")
     assert found.modalities == ("text",)

@@ -133,11 +133,12 @@ def test_markdown(study: tuple[dict[str, Any], Path]) -> None:
     lines = (folder / "results.md").read_text(encoding="utf-8").splitlines()
     heads = [line for line in lines if line.startswith("#")]
     assert heads == [
-        "# Shop & more: 100% <b>", "## Slices", "## Beyond accuracy", "## Cost",
+        "# Shop & more: 100% <b>", "## Tests of significance", "## Slices",
+        "## Beyond accuracy", "## Cost",
         "## Sweep: regularization (ease)", "## Chosen settings",
     ]  # fmt: skip
     rows = [line for line in lines if line.startswith("| R&D")]
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert all(NASTY.replace("|", "\\|") in row for row in rows)
     sliced = results["rows"]["ease"]["slices"]["tail"]["recall@20"]
     mean = sum(sliced) / 2

@@ -33,6 +33,8 @@ from typer.main import get_command
 
 import neggen as package
 from neggen.cli import app
+from neggen.data.readers import READERS
+from neggen.generation.backends import BACKENDS
 from neggen.models import MODELS
 from neggen.negatives import SAMPLERS
 from neggen.training import rhythm
@@ -83,11 +85,14 @@ def names(page_folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def registries() -> Any:
     """Forget what a page registers."""
-    kept = [(each, dict(each._places), dict(each._classes)) for each in (MODELS, SAMPLERS)]
+    kept = [
+        (each, dict(each._added), dict(each._classes))
+        for each in (MODELS, SAMPLERS, READERS, BACKENDS)
+    ]
     modules = set(sys.modules)
     yield
-    for registry, places, classes in kept:
-        registry._places, registry._classes = places, classes
+    for registry, added, classes in kept:
+        registry._added, registry._classes = added, classes
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(Path.cwd())):
             del sys.modules[name]

@@ -17,13 +17,14 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding import pictures as kept
 from neggen.encoding.image import ImageEncoder
-from neggen.encoding.pictures import encode_pictures, load_pictures
+from neggen.encoding.pictures import check_pictures, encode_pictures, load_pictures
 from neggen.encoding.store import encode, load_vectors
 from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.models.features import encoded_features
+from neggen.runs import with_pictures
 from neggen.testing import refuses
 from neggen.workspace import Workspace
 
@@ -95,6 +96,7 @@ def test_refuses_what_it_cannot_load_or_read(
     picture_models: dict[str, str], tmp_path: Path
 ) -> None:
     encoder = ImageEncoder(picture_models["vit"])
+    before = threading.active_count()
     with refuses("no picture to encode"):
         encoder.encode([])
     path = tmp_path / "x.png"
@@ -103,7 +105,7 @@ def test_refuses_what_it_cannot_load_or_read(
     path.write_bytes(picture("red")[:60])
     with refuses(str(path), "cannot be read"):
         encoder.encode([path])
-    assert threading.active_count() < 20, "the threads are gone"
+    assert threading.active_count() == before, "the threads are gone"
     with refuses("'no-such/model' cannot be loaded", "openai/clip-vit-base-patch32"):
         ImageEncoder("no-such/model").encode([picture("red")])
 
@@ -117,7 +119,8 @@ def test_a_picture_is_encoded_once_and_laid_out_by_item(
     place: Workspace, picture_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, encoder = load_dataset(place), ImageEncoder(picture_models["vit"])
-    assert load_pictures(place, data) is None
+    with refuses("are not encoded", "--pictures MODEL"):
+        load_pictures(place, data)
     monkeypatch.setattr(kept, "SAVE_EVERY", 3)
     told: list[tuple[int, int]] = []
     summary = encode_pictures(place, data, encoder, lambda *now: told.append(now))
@@ -125,7 +128,6 @@ def test_a_picture_is_encoded_once_and_laid_out_by_item(
     assert told == [(3, 4), (4, 4)]
     assert encode_pictures(place, data, encoder).encoded == 0
     rows = load_pictures(place, data)
-    assert rows is not None
     assert rows.shape == (8, 32)
     assert np.array_equal(rows[:3], rows[4:7])
     assert not rows[7].any()
@@ -148,7 +150,8 @@ def test_what_a_killed_run_kept_is_not_encoded_again(
 
     with pytest.raises(KeyboardInterrupt):
         encode_pictures(place, data, encoder, interrupt)
-    assert load_pictures(place, data) is None
+    with refuses("are not encoded"):
+        load_pictures(place, data)
     assert encode_pictures(place, data, encoder).encoded == 2
 
 
@@ -171,15 +174,20 @@ def test_own_pictures_are_features_beside_descriptions(
     records = read_records(place.records_path)
     encode(place, data, records, small_encoder)
     before = load_vectors(place, data, records)
-    assert "image" not in encoded_features(before, "text")
+    with refuses("pictures are not encoded", "pictures=false"):
+        encoded_features(before, "text", pictures=True)
     encode_pictures(place, data, ImageEncoder(picture_models["clip"]))
-    vectors = load_vectors(place, data, records)
-    assert vectors.content_hash != before.content_hash, "a run on pictures is another run"
-    found = encoded_features(vectors, "both")
+    assert load_vectors(place, data, records).content_hash == before.content_hash, (
+        "runs that look at no picture stay what they are"
+    )
+    seen, told = with_pictures(place, data.replace(vectors=before))
+    assert seen.vectors is not None
+    assert seen.vectors.pictures_hash == told
+    assert set(encoded_features(seen.vectors, "both")) == {"text", "image", "text-description"}
+    found = encoded_features(seen.vectors, "both", pictures=True)
     assert found["image"].values.shape == (8, 24)
     assert found["image"].mask.tolist() == [True] * 7 + [False]
     assert set(found) == {"text", "image", "text-description", "image-description"}
-    assert set(encoded_features(vectors, "descriptions")) == {"text", "image"}
 
 
 def test_pictures_that_came_later_are_asked_for(
@@ -204,8 +212,41 @@ def test_a_catalogue_without_pictures_has_none_to_encode(
         item_table=data.item_table.with_columns(image=nothing, image_sha256=nothing)
     )
     with refuses("No item", "has a picture", "leave --pictures out"):
-        encode_pictures(place, bare, ImageEncoder(picture_models["vit"]))
+        check_pictures(place, bare)
+    check_pictures(place, data)
     encode_pictures(place, data, ImageEncoder(picture_models["vit"]))
-    rows = load_pictures(place, bare)
-    assert rows is not None
-    assert not rows.any()
+    assert not load_pictures(place, bare).any()
+
+
+def test_a_picture_that_was_exchanged_is_not_encoded_as_the_old_one(
+    place: Workspace, picture_models: dict[str, str]
+) -> None:
+    data, encoder = load_dataset(place), ImageEncoder(picture_models["vit"])
+    path = data.image_path(2)
+    assert path is not None
+    path.write_bytes(picture("black"))
+    with refuses(str(path), "is not the one that was imported", "--overwrite"):
+        encode_pictures(place, data, encoder)
+    path.unlink()
+    with refuses(str(path), "no such file"):
+        encode_pictures(place, data, encoder)
+
+
+def test_weights_that_a_checkpoint_lacks_are_always_the_same(tmp_path: Path) -> None:
+    """A classifier has no pooler, which the model draws, though it has no use for it."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    narrow = ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+        image_size=32, patch_size=8,
+    )  # fmt: skip
+    ViTForImageClassification(narrow).save_pretrained(tmp_path)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    torch.manual_seed(1)
+    one = ImageEncoder(str(tmp_path)).fingerprint
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert ImageEncoder(str(tmp_path)).fingerprint == one
+    assert torch.equal(torch.get_rng_state(), state), "nobody else's draws change"

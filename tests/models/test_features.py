@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from neggen.config import Content, ContentConfig
+from neggen.config import Content
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph, ItemVectors
 from neggen.models.base import Recommender
 from neggen.models.content_knn import ContentKNN
-from neggen.models.features import encoded_features, item_features
+from neggen.models.features import FeaturesConfig, encoded_features, item_features
 from neggen.models.mf import MF
 from neggen.models.popularity import Popularity
 from neggen.testing import checkerboard, refuses
@@ -39,7 +39,7 @@ def with_text(data: Dataset) -> ItemVectors:
 )
 def test_encoded_texts(content: Content, names: list[str]) -> None:
     vectors = with_text(checkerboard())
-    found = item_features(checkerboard().replace(vectors=vectors), ContentConfig(content=content))
+    found = item_features(checkerboard().replace(vectors=vectors), FeaturesConfig(content=content))
     assert list(found) == names
     if content != "descriptions":
         assert (found["text"].values == vectors.text).all()
@@ -53,23 +53,23 @@ def test_encoded_texts(content: Content, names: list[str]) -> None:
 def test_given_features_come_first_and_empty_modalities_go() -> None:
     nothing = Features(np.zeros((40, 2), np.float32), np.zeros(40, bool))
     data = checkerboard().replace(features={"audio": AUDIO, "image": nothing})
-    assert item_features(data, ContentConfig()) == {"audio": AUDIO}
+    assert item_features(data, FeaturesConfig()) == {"audio": AUDIO}
     graphs = data.replace(graphs={"image": GRAPH})
-    assert item_features(graphs, ContentConfig(), graphs_do=True) == {"audio": AUDIO}
+    assert item_features(graphs, FeaturesConfig(), graphs_do=True) == {"audio": AUDIO}
     with refuses("No item has features"):
-        item_features(checkerboard().replace(features={"image": nothing}), ContentConfig())
+        item_features(checkerboard().replace(features={"image": nothing}), FeaturesConfig())
 
 
 def test_graphs_alone_are_enough_for_those_who_say_so() -> None:
     data = checkerboard().replace(graphs={"image": GRAPH}, vectors=None, records=None)
-    assert item_features(data, ContentConfig(), graphs_do=True) == {}
+    assert item_features(data, FeaturesConfig(), graphs_do=True) == {}
     with refuses("graphs of like items (image) and no features"):
-        item_features(data, ContentConfig())
+        item_features(data, FeaturesConfig())
 
 
 def test_data_without_vectors_are_described_first() -> None:
     data = checkerboard().replace(vectors=None, records=None)
-    found = item_features(data, ContentConfig(content="both"))
+    found = item_features(data, FeaturesConfig(content="both"))
     assert list(found) == ["text", "text-description"]  # there are no pictures
     assert found["text"].mask.all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from neggen.config import SplitConfig
 from neggen.errors import NegGenError
 from neggen.studio.groups import group_runs
 from neggen.studio.scores import METRICS, score_tables
@@ -37,6 +38,17 @@ def test_changes_are_relative_to_lightgcn_and_the_best_is_marked(written_run):
     assert table.verdict == (
         "EASE is best with a Recall@20 of 0.1200, 20.0% above LightGCN (0.1000)."
     )
+
+
+def test_shares_of_a_split_make_tables_of_their_own(written_run):
+    runs = [
+        written_run(
+            model, figures(0.1), split=SplitConfig(kind="time", test_share=share).model_dump()
+        )
+        for model, share in (("lightgcn", 0.1), ("ease", 0.3))
+    ]
+    titles = [table.splits for table in score_tables(group_runs(runs))]
+    assert titles == [("time",), ("time, test_share 0.3",)]
 
 
 def test_seeds_make_one_row_with_mean_and_sample_deviation(written_run):

@@ -30,7 +30,7 @@ from neggen.cli import (
     studio,
 )
 from neggen.cli.output import fail, say
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 
 INTERRUPTED = 128 + 2
 """The exit code of what ended by signal 2, Ctrl-C."""
@@ -107,6 +107,16 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a full disk, a missing permission, a file where a folder should be
         fail(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        from neggen.models.device import lacks_memory
+
+        if not lacks_memory(error):
+            raise
+        fail(
+            f"There is not enough memory ({first_line(error)}); take smaller batches, a smaller "
+            "model, or another --device. What was finished is kept."
+        )
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:

@@ -231,7 +231,7 @@ def encode(
     """Encode descriptions, negatives and the items' own texts; what is known costs nothing."""
     from neggen.data.store import load_dataset
     from neggen.encoding.image import ImageEncoder
-    from neggen.encoding.pictures import encode_pictures
+    from neggen.encoding.pictures import check_pictures, encode_pictures
     from neggen.encoding.store import encode as run
     from neggen.encoding.text import EMBEDDED, TextEncoder
     from neggen.generation.record_files import current_records, earlier_import
@@ -243,6 +243,10 @@ def encode(
     if remark := earlier_import(place.records_path, data):
         say(remark)
     text_encoder = TextEncoder(encoder or EMBEDDED, device=device, batch_size=batch_size)
+    image_encoder = None
+    if pictures is not None:  # before hours of texts
+        check_pictures(place, data)
+        image_encoder = ImageEncoder(pictures, device=device).loaded()
     reads: Reads = "attributes" if attributes_only else "descriptions"
     with counting("Encoding") as progress:
         if ray is None:
@@ -260,17 +264,17 @@ def encode(
                 on_progress=progress,
                 reads=reads,
             )
-    made = {text_encoder.name: asdict(summary)}
-    if pictures is not None:
-        image_encoder = ImageEncoder(pictures, device=device)
+    figures, seen = asdict(summary), None
+    if image_encoder is not None:
         with counting("Encoding pictures") as progress:
-            made[pictures] = asdict(encode_pictures(place, data, image_encoder, progress))
+            seen = asdict(encode_pictures(place, data, image_encoder, progress))
     if as_json:
-        texts, *others = ({"encoder": name, **figures} for name, figures in made.items())
-        print_json({**texts, "pictures": others[0]} if others else texts)
+        told = {"encoder": text_encoder.name, **figures}
+        print_json(told if seen is None else {**told, "pictures": {"encoder": pictures, **seen}})
     else:
-        for name, figures in made.items():
-            print_table([name, ""], [[k, f"{v:,}"] for k, v in figures.items()])
+        for name, counted in ((text_encoder.name, figures), (pictures, seen)):
+            if counted is not None:
+                print_table([str(name), ""], [[k, f"{v:,}"] for k, v in counted.items()])
         if len(data.users):
             suggest("encode", f"train {quoted(workspace)}")
 

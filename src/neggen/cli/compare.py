@@ -252,8 +252,10 @@ def _of_models(models: list[str], samplers: list[str]) -> dict[str, Any]:
                 "settings": {"sampler": sampler},
                 **({} if sampler == samplers[0] else {"against": f"{model}, {samplers[0]}"}),
             }
-    if {"lightgcn", "neggen"} <= set(rows):
-        rows["neggen"]["base"] = "lightgcn"
+    for name, row in rows.items():
+        base = name.replace("neggen", "lightgcn", 1)  # with the same sampler
+        if row["model"] == "neggen" and base in rows:
+            row["base"] = base
     title = ", ".join(models) + (f" by {', '.join(samplers)}" if samplers else "")
     return {"title": title, "rows": rows}
 

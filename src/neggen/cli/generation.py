@@ -182,9 +182,11 @@ def generate(
 
     place = Workspace.open(workspace)
     writer = Writer(
-        answers, base_url, model, local, backend, tuple(settings or ()), device, batch_size,
-        temperature, max_tokens, concurrency, requests_per_minute, tokens_per_minute, timeout,
-        input_price, output_price, seed,
+        answers=answers, base_url=base_url, model=model, local=local, backend=backend,
+        settings=tuple(settings or ()), device=device, batch_size=batch_size,
+        temperature=temperature, max_tokens=max_tokens, concurrency=concurrency,
+        requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
+        timeout=timeout, input_price=input_price, output_price=output_price, seed=seed,
     )  # fmt: skip
     _only_one(
         {

@@ -34,7 +34,7 @@ class Job:
 
     def ask(self, budget: float | None) -> None:
         """Ask now."""
-        backend = self.writer.backend(
+        backend = self.writer.made(
             self.data, budget, partial(_spent, self.place, self.writer.model)
         )
         say(f"Generator: {backend.name}")

@@ -31,7 +31,7 @@ class Writer:
     base_url: str | None = None
     model: str | None = None
     local: str | None = None
-    other: str | None = None
+    backend: str | None = None
     settings: tuple[str, ...] = ()
     device: str = "cpu"
     batch_size: int | None = None
@@ -47,12 +47,12 @@ class Writer:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
-        ways = (self.answers, self.model, self.local, self.other)
+        ways = (self.answers, self.model, self.local, self.backend)
         if sum(way is not None for way in ways) > 1:
             raise NegGenError(f"Give only one of {WAYS}.")
         if self.base_url and not self.model:
             raise NegGenError("--base-url needs --model: the name of the model on that server.")
-        if self.settings and not self.other:
+        if self.settings and not self.backend:
             raise NegGenError("--set needs --backend, whose setting it is.")
         if (self.input_price is None) != (self.output_price is None):
             raise NegGenError("Give both --input-price and --output-price, or neither.")
@@ -72,7 +72,7 @@ class Writer:
     @property
     def needs_split(self) -> bool:
         """Whether it learns from behavior, so that it may only see the training part."""
-        return not (self.answers or self.model or self.local or self.other)
+        return not (self.answers or self.model or self.local or self.backend)
 
     @property
     def url(self) -> str:
@@ -100,8 +100,8 @@ class Writer:
             return self._server()
         if self.local:
             return self._in_process(self.local)
-        if self.other:
-            return self._of_a_package(self.other)
+        if self.backend:
+            return self._of_a_package(self.backend)
         raise NegGenError(f"{asked_for} needs a language model: give --model or --local.")
 
     def server(self, asked_for: str) -> Callable[..., Backend]:
@@ -114,7 +114,7 @@ class Writer:
             raise NegGenError(f"{asked_for} needs a model on a server: give --model.")
         return self._server()
 
-    def backend(
+    def made(
         self, data: Dataset, budget: float | None, spent: Callable[[Prices], float]
     ) -> Backend:
         """Return the backend.
@@ -136,7 +136,7 @@ class Writer:
                     "tokens, as the provider lists them."
                 )
             return self.server("--budget")(budget=Budget(budget, spent(self.prices)))
-        if self.model or self.local or self.other:
+        if self.model or self.local or self.backend:
             return self.language_model("")()
         if self.answers:
             return _recorded(self.answers, data)
@@ -175,15 +175,7 @@ class Writer:
         from neggen.generation.backends import BACKENDS
         from neggen.overrides import parse_overrides
 
-        make, settings = BACKENDS.find(name), parse_overrides(self.settings)
-        try:
-            signature(make).bind(**settings)
-        except TypeError as error:
-            raise NegGenError(
-                f"The backend '{name}' cannot be made of {settings} ({error}); it takes "
-                f"{signature(make)}."
-            ) from None
-        return partial(make, **settings)
+        return partial(_made, name, BACKENDS.find(name), parse_overrides(self.settings))
 
     def _given(self, **options: Any) -> dict[str, Any]:
         """Return the options that were given; a backend has defaults of its own."""
@@ -197,3 +189,13 @@ def _recorded(path: Path, data: Dataset) -> Backend:
     if recorded.unknown:
         say(f"{recorded.unknown} answers are for items that the workspace does not have.")
     return recorded
+
+
+def _made(name: str, cls: type[Backend], settings: dict[str, Any]) -> Backend:
+    try:
+        return cls(**settings)
+    except (TypeError, ValueError) as error:
+        raise NegGenError(
+            f"The backend '{name}' cannot be made of {settings} ({error}); it takes "
+            f"{signature(cls)}."
+        ) from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,10 +113,15 @@ class Task:
         """
         return self._identity(self._cls, self._config(self._cls, settings))
 
-    def validate(self, settings: Mapping[str, Any]) -> dict[str, float]:
-        """Fit, and return the figures of the validation part."""
-        model, _ = self._fitted(settings, FitContext())
-        return rank(model, self.data, "valid", self.data.valid).metrics
+    def validate(self, settings: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        """Fit, and return the figures of the validation part and the seconds that took.
+
+        A base does not count, whoever fits it first.
+        """
+        model, cost, of_base = self._fitted(settings, FitContext())
+        started = time.monotonic()
+        figures = rank(model, self.data, "valid", self.data.valid).metrics
+        return figures, cost.seconds - of_base + time.monotonic() - started
 
     def fit(self, settings: Mapping[str, Any]) -> Fit:
         """Fit and test, or return the finished fit of the same identity.
@@ -140,8 +146,8 @@ class Task:
         self, path: Path, table_path: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
         checkpoints = path.with_suffix(".checkpoints")
-        model, cost = self._fitted(settings, FitContext(checkpoints))
-        tested = ("test", *self.data.test_sets)
+        model, cost, _ = self._fitted(settings, FitContext(checkpoints))
+        tested = ["test", *(name for name in self.data.test_sets if self.data.matrix(name).nnz)]
         ranked = {part: measure(model, self.data, part) for part in ("valid", *tested)}
         with atomic_path(table_path) as temporary:
             self._per_user(ranked).write_parquet(temporary)
@@ -156,8 +162,10 @@ class Task:
         write_text(path, json.dumps(found, indent=1))
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def _fitted(self, settings: Mapping[str, Any], context: FitContext) -> tuple[Recommender, Cost]:
-        """Return the fitted model and what it took, its base included."""
+    def _fitted(
+        self, settings: Mapping[str, Any], context: FitContext
+    ) -> tuple[Recommender, Cost, float]:
+        """Return the fitted model, what it took, its base included, and the seconds of the base."""
         model = self._cls(self._config(self._cls, settings))
         base = self._give_base(model) if isinstance(model, NegGen) else None
         known, _ = self._known(self._cls, model.config)
@@ -167,7 +175,8 @@ class Task:
         if base is not None:
             seconds += base.seconds
             peak = None if peak is None or base.peak_mib is None else max(peak, base.peak_mib)
-        return model, Cost(round(seconds, 2), peak, _of_epochs(model), self._device.split(":")[0])
+        cost = Cost(round(seconds, 2), peak, _of_epochs(model), self._device.split(":")[0])
+        return model, cost, 0.0 if base is None else base.seconds
 
     def _give_base(self, model: NegGen) -> Cost:
         """Fit the base once for everybody who starts from it; return what that took."""
@@ -211,12 +220,13 @@ class Task:
 
     def _known(self, cls: type[Recommender], config: ModelConfig) -> tuple[Dataset, str | None]:
         """Return what a model is given, the row's variant, and the hash of its vectors if any."""
-        if not cls(config).wants_vectors(self._plain):
+        model, row = cls(config), self._row
+        if not model.wants_vectors(self._plain):
             return without_test(self._plain), None
-        row = self._row
         return varied_data(
-            self._workspace, self._split, row.negatives, row.modality, self._seed, self._device
-        )
+            self._workspace, self._split, row.negatives, row.modality, self._seed, self._device,
+            pictures=model.wants_pictures(self._plain),
+        )  # fmt: skip
 
     def _per_user(self, ranked: Mapping[str, Ranked]) -> pl.DataFrame:
         return pl.concat(

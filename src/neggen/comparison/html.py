@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import neggen
 from neggen.comparison.summary import spread
 from neggen.comparison.tables import chosen_table, further_tables, main_table, tests_table
-from neggen.comparison.wording import SIGNIFICANT, is_significant, label, mean_and_std
+from neggen.comparison.wording import SIGNIFICANT, is_significant, label, mean_and_std, split_of
 
 
 def html(results: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
@@ -37,6 +37,7 @@ def html(results: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
     main = main_table(results)
     return environment.get_template("results.html").render(
         results=results,
+        split=split_of(results),
         verdict=_verdict(results),
         main=main,
         bar=main.columns.index(label(results["metric"])),

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from neggen.comparison.tables import Table, main_table
-from neggen.comparison.wording import SIGNIFICANT, has_several, is_significant, label, tuning
+from neggen.comparison.wording import (
+    SIGNIFICANT,
+    has_several,
+    is_significant,
+    label,
+    split_of,
+    tuning,
+)
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -58,7 +65,7 @@ def _caption(results: Mapping[str, Any]) -> str:
     seeds, metric = results["seeds"], label(results["metric"])
     over = "the row named beside it" if has_several(results) else results["reference"]
     words = (
-        f"{results['title']}: part {results['part']} of split {results['split']}, mean ± standard "
+        f"{results['title']}: part {results['part']} of split {split_of(results)}, mean ± standard "
         f"deviation over {seeds} seed{'' if seeds == 1 else 's'}; best in bold, second underlined. "
         f"{tuning(results)}."
     )

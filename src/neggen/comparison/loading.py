@@ -12,8 +12,7 @@ from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.data.tables import PARTS
-from neggen.encoding.pictures import pictures_manifest
-from neggen.runs import with_vectors
+from neggen.runs import with_pictures, with_vectors
 from neggen.workspace import Workspace
 
 KEPT = 5
@@ -38,6 +37,8 @@ def varied_data(
     modality: str | None,
     seed: int,
     device: str,
+    *,
+    pictures: bool = False,
 ) -> tuple[Dataset, str]:
     """Return what a row that learns from vectors is given, test parts left out, and their hash.
 
@@ -48,9 +49,16 @@ def varied_data(
         modality: the only one that is kept, or None.
         seed: seeds what the variant draws, if it draws anything.
         device: where new texts are encoded.
+        pictures: whether it is also given the encoded pictures, which are part of the hash then.
     """
     drawn = 0 if negatives == "generated" else seed
-    return _varied(workspace.path, split, negatives, modality, drawn, device, _stamp(workspace))
+    data, told = _varied(
+        workspace.path, split, negatives, modality, drawn, device, _stamp(workspace)
+    )
+    if pictures:
+        data, seen = with_pictures(workspace, data)
+        told = f"{told} {seen}"
+    return data, told
 
 
 def without_test(data: Dataset) -> Dataset:
@@ -109,7 +117,6 @@ def _stamp(workspace: Workspace) -> Stamp:
         workspace.manifest_path,
         workspace.records_path,
         workspace.vectors_dir / "manifest.toml",
-        pictures_manifest(workspace),
     )
     found = [path.stat() if path.is_file() else None for path in files]
     return tuple(stat and (stat.st_mtime_ns, stat.st_size) for stat in found)

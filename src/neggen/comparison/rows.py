@@ -35,8 +35,9 @@ class Row(Config):
     """The row that this one is tested against; None for the study's reference."""
     negatives: Negatives = "generated"
     """Which negatives it learns from."""
-    modality: Literal["image", "text"] | None = None
-    """The only modality it sees; None for all. Where the workspace has one, the row is left out."""
+    modality: Literal["image", "text", "own"] | None = None
+    """The only modality of descriptions it sees, beside the items' own texts; ``own`` for these
+    alone, None for all. Where the workspace has one modality, rows of one are left out."""
 
 
 class Sweep(Config):

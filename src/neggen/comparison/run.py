@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import active_children, get_context
@@ -169,6 +170,11 @@ def _made(jobs: int, calls: Sequence[Callable[[], Result]]) -> Iterator[tuple[in
         numbers = {pool.submit(call): number for number, call in enumerate(calls)}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
+    except BrokenProcessPool:
+        raise NegGenError(
+            f"One of {jobs} processes was killed, probably for lack of memory; use fewer --jobs. "
+            "What is finished is kept."
+        ) from None
     except BaseException:
         # What is under way goes on from its checkpoint next time; nobody should wait for it now.
         for process in set(active_children()) - others:
@@ -199,7 +205,7 @@ def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:
     rows = [
         name
         for name, row in study.rows.items()
-        if row.modality is None or (row.modality in modalities and len(modalities) > 1)
+        if row.modality in (None, "own") or (row.modality in modalities and len(modalities) > 1)
     ]
     if not rows:
         raise NegGenError(
@@ -210,9 +216,16 @@ def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:
 
 
 def _check_part(workspace: Workspace, study: Study) -> None:
-    sets = load_dataset(workspace).test_sets
-    if study.part != "test" and study.part not in sets:
+    if study.part == "test":
+        return
+    data = load_dataset(workspace)
+    if study.part not in data.test_sets:
         raise NegGenError(
             f"part = '{study.part}' is not in {workspace.path}; parts are "
-            f"{', '.join(['test', *sets])}."
+            f"{', '.join(['test', *data.test_sets])}."
+        )
+    if not data.matrix(study.part).nnz:
+        raise NegGenError(
+            f"part = '{study.part}' of {workspace.path} holds nothing that is not in the log, too; "
+            f"test on another part."
         )

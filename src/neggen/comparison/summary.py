@@ -51,6 +51,7 @@ def summarize(
     return {
         "title": study.title,
         "split": study.split,
+        "shares": study.split_config(0).unusual_shares,
         "part": study.part,
         "seeds": study.seeds,
         "metric": study.metric,

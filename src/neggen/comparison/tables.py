@@ -23,6 +23,7 @@ from neggen.comparison.wording import (
     trials,
 )
 from neggen.models.measuring import BEYOND
+from neggen.overrides import flat
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,17 @@ def tests_table(results: Mapping[str, Any]) -> Table:
 def chosen_table(results: Mapping[str, Any]) -> Table:
     """Return what tuning chose, and how it validated."""
     cells = [
-        [name, mean_and_std(row["valid"]), json.dumps(row["tuning"]["params"])]
+        [name, mean_and_std(row["valid"]), json.dumps(_tuned(row))]
         for name, row in results["rows"].items()
     ]
     columns = ["", f"valid {label(results['metric'])}", "tuned"]
     return Table("Chosen settings", "", columns, cells, {})
+
+
+def _tuned(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was tuned, as the row has it, which may set itself what trials chose."""
+    used = dict(flat(row["settings"]))
+    return {name: used.get(name, value) for name, value in row["tuning"]["params"].items()}
 
 
 def _slices(results: Mapping[str, Any]) -> Table:

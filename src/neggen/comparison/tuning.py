@@ -12,10 +12,11 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from filelock import FileLock
 
@@ -30,6 +31,7 @@ from neggen.comparison.space import (
 )
 from neggen.comparison.study import Study
 from neggen.errors import NegGenError, from_extra
+from neggen.models.device import lacks_memory
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
+PASSING = "passing"
+"""The attribute of a trial that failed for a reason that may pass."""
 ENOUGH = 10
 """Trials it takes to tell which settings matter."""
 OnTrial = Callable[[int, int], None]
@@ -51,6 +55,7 @@ class Tuned:
         params: the chosen settings by dotted name; empty for the row as it stands.
         value: their figure on validation; None if nothing was tried.
         trials: how many were finished, failed ones included.
+        failed: how many of them could not be fitted.
         seconds: wall time of all trials.
         out_of_time: whether the time was over before the trials were.
         importance: how much of the variation each setting explains (PED-ANOVA, Watanabe et al.
@@ -60,6 +65,7 @@ class Tuned:
     params: dict[str, Any]
     value: float | None = None
     trials: int = 0
+    failed: int = 0
     seconds: float = 0.0
     out_of_time: bool = False
     importance: dict[str, float] = field(default_factory=dict)
@@ -95,13 +101,18 @@ def tune(
         return Tuned({})
     optuna = import_optuna()
     task = Task(workspace, study.rows[name], study.split_config(0), 0, device)
-    trials = _stored(trials_path, study, name, task.identity(settings))
     dimensions = distributions(space)
     grid = points(space, study.budget - 1)  # the first trial is the row as it stands
+    told = [task.identity(settings), written(space), study.metric]
+    trials = _stored(trials_path, name, told)
+    this_time = uuid4().hex
     while True:
-        finished, time_is_over = _in_time(
-            trials.get_trials(deepcopy=False)[: study.budget], 60 * study.minutes
-        )
+        kept = [
+            trial
+            for trial in trials.get_trials(deepcopy=False)
+            if trial.user_attrs.get(PASSING, this_time) == this_time
+        ]
+        finished, time_is_over = _in_time(kept[: study.budget], 60 * study.minutes)
         tried = [trial.params for trial in finished[1:]]  # the first is the row as it stands
         untried = None if grid is None else [point for point in grid if point not in tried]
         left = len(finished) + len(untried or ()) + (not finished)
@@ -120,7 +131,7 @@ def tune(
             sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
             params = _in_memory(finished, sampler).ask(dimensions).params
         outcome = _known(finished, params) or _try(
-            task, with_settings(settings, decoded(params, space)), study.metric
+            task, with_settings(settings, decoded(params, space)), study.metric, this_time
         )
         trials.add_trial(
             optuna.trial.create_trial(
@@ -143,18 +154,24 @@ def import_optuna() -> Any:
     return optuna
 
 
-def _try(task: Task, settings: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Fit and measure; settings that cannot be fitted, say by a diverging loss, fail."""
-    import torch
+def _try(task: Task, settings: Mapping[str, Any], metric: str, this_time: str) -> dict[str, Any]:
+    """Fit and measure; settings that cannot be fitted, say by a diverging loss, fail.
+
+    Memory may be there another time, so a failure for lack of it counts ``this_time`` alone.
+    """
     from optuna.trial import TrialState
 
     started = time.monotonic()
     try:
-        outcome: dict[str, Any] = {"value": task.validate(settings)[metric]}
-        notes: dict[str, Any] = {}
-    except (NegGenError, torch.OutOfMemoryError) as error:
-        outcome, notes = {"state": TrialState.FAIL}, {"error": str(error)}
-    return {**outcome, "user_attrs": {**notes, "seconds": time.monotonic() - started}}
+        figures, seconds = task.validate(settings)
+    except (NegGenError, MemoryError, RuntimeError) as error:
+        if not (isinstance(error, NegGenError) or lacks_memory(error)):
+            raise
+        notes: dict[str, Any] = {"error": str(error), "seconds": time.monotonic() - started}
+        if lacks_memory(error):
+            notes[PASSING] = this_time
+        return {"state": TrialState.FAIL, "user_attrs": notes}
+    return {"value": figures[metric], "user_attrs": {"seconds": seconds}}
 
 
 def _in_time(trials: list[FrozenTrial], seconds: float) -> tuple[list[FrozenTrial], bool]:
@@ -180,9 +197,9 @@ def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, 
     return None
 
 
-def _stored(path: Path, study: Study, name: str, identity: Mapping[str, Any]) -> Trials:
+def _stored(path: Path, name: str, decides: Sequence[Any]) -> Trials:
     """Open the trials of a row; what decides them is in their name, so none can be stale."""
-    told = json.dumps([identity, written(study.space(name)), study.metric], sort_keys=True)
+    told = json.dumps(decides, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # others may be about to make the file, too
         trials: Trials = import_optuna().create_study(
@@ -214,6 +231,7 @@ def _best(
         params=decoded(best.params, space),
         value=best.value,
         trials=len(finished),
+        failed=len(finished) - len(good),
         seconds=round(sum(trial.user_attrs["seconds"] for trial in finished), 2),
         out_of_time=out_of_time,
         importance=_importance([trial for trial in good if trial.params]),

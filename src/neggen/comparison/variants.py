@@ -81,11 +81,14 @@ def others_descriptions(vectors: ItemVectors, seed: int) -> ItemVectors:
 
 
 def one_modality(vectors: ItemVectors, modality: str) -> ItemVectors:
-    """Keep one modality; an item without it has no description at all."""
-    only = [vectors.modalities.index(modality)]
+    """Keep one modality of descriptions, or none for ``own``: own texts and pictures stay.
+
+    An item without it has no description at all.
+    """
+    only = [m for m, name in enumerate(vectors.modalities) if name == modality]
     return replace(
         vectors,
-        modalities=(modality,),
+        modalities=tuple(vectors.modalities[m] for m in only),
         positive=vectors.positive[:, only],
         negative=vectors.negative[:, :, only],
         mask=vectors.mask[:, only],

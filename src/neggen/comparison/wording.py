@@ -33,13 +33,24 @@ def about(results: Mapping[str, Any]) -> str:
     seeds = results["seeds"]
     over = "the row named beside them" if has_several(results) else f"'{results['reference']}'"
     return (
-        f"Part {results['part']} of split {results['split']}, mean ± standard deviation over "
+        f"Part {results['part']} of split {split_of(results)}, mean ± standard deviation over "
         f"{seeds} seed{'' if seeds == 1 else 's'}. {tuning(results)}; no fit, and no choice among "
-        f"fits, looked at the {results['part']} part of its own split. Gain, effect size (Cohen's "
-        f"d) and p (paired t-test over users, with Holm's correction) are of "
-        f"{label(results['metric'])} against {over}; users count once, with the mean over their "
-        f"seeds.{_of_descriptions(results)}"
+        f"fits, looked at the {results['part']} part of its own split. Gain, effect size (mean "
+        f"over standard deviation of the differences) and p (paired t-test over users, with Holm's "
+        f"correction) are of {label(results['metric'])} against {over}; users count once, with the "
+        f"mean over their seeds, so p is about people: whether another training would differ, more "
+        f"seeds tell.{_of_descriptions(results)}"
     )
+
+
+def split_of(results: Mapping[str, Any]) -> str:
+    """Return the split, with its shares where they are not the usual ones.
+
+    >>> split_of({"split": "time", "shares": {"test_share": 0.2}})
+    'time (test_share 0.2)'
+    """
+    shares = ", ".join(f"{name} {share:g}" for name, share in results["shares"].items())
+    return f"{results['split']} ({shares})" if shares else str(results["split"])
 
 
 def _of_descriptions(results: Mapping[str, Any]) -> str:
@@ -62,7 +73,13 @@ def tuning(results: Mapping[str, Any]) -> str:
     return (
         f"Every row had {results['budget']} trials{time}, the row as it stands being the first, on "
         f"the validation part of seed 0 (fewer where there are fewer points to try)"
+        f"{_of_bases(results)}"
     )
+
+
+def _of_bases(results: Mapping[str, Any]) -> str:
+    starts_from = {row["tuning"]["base"] for row in results["rows"].values()} - {None}
+    return ", besides those of the row that it starts from" if starts_from else ""
 
 
 def about_slices(results: Mapping[str, Any]) -> str:
@@ -100,8 +117,8 @@ def about_costs(results: Mapping[str, Any]) -> str:
     """Return a paragraph that says what the seconds and the memory are of."""
     devices = sorted({device for row in results["rows"].values() for device in row["devices"]})
     return (
-        f"Wall time, mean over seeds. *tuning*: all trials; *fit*: one fit, its base included; "
-        f"*epoch*: of training, without validation; *test*: scoring and ranking the "
+        f"Wall time, mean over seeds. *tuning*: all trials, without a base's; *fit*: one fit, its "
+        f"base included; *epoch*: of training, without validation; *test*: scoring and ranking the "
         f"{results['part']} part. *peak*: {' or '.join(MEMORY[device] for device in devices)}, "
         f"above what was held just before (data and libraries), the greatest over seeds."
     )
@@ -149,7 +166,7 @@ def p_value(p: float | None) -> str:
 
 
 def effect_size(against: Mapping[str, Any] | None) -> str:
-    """Write Cohen's d."""
+    """Write the effect size, dz of Cohen (1988): of paired differences."""
     if against is None:
         return ""
     size = against["effect_size"]
@@ -161,5 +178,6 @@ def trials(tuning: Mapping[str, Any]) -> str:
     if tuning["of"]:
         return f"as {tuning['of']}"
     time = " (out of time)" if tuning["out_of_time"] else ""
+    failed = f", {tuning['failed']} failed" if tuning["failed"] else ""
     of_base = f" + {tuning['base_trials']} of {tuning['base']}" if tuning["base_trials"] else ""
-    return f"{tuning['trials']}{time}{of_base}"
+    return f"{tuning['trials']}{failed}{time}{of_base}"

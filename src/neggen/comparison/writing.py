@@ -15,7 +15,13 @@ from neggen.comparison.latex import latex
 from neggen.comparison.plots import write_plots
 from neggen.comparison.study import Study
 from neggen.comparison.summary import per_user
-from neggen.comparison.tables import Table, chosen_table, further_tables, main_table
+from neggen.comparison.tables import (
+    Table,
+    chosen_table,
+    further_tables,
+    main_table,
+    tests_table,
+)
 from neggen.workspace import atomic_path, write_text
 
 
@@ -49,7 +55,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the whole result as a Markdown document."""
     main = main_table(results)
     lines = [f"# {_plain(main.title)}", "", main.about, "", *_grid(main)]
-    for table in (*further_tables(results), chosen_table(results)):
+    for table in (tests_table(results), *further_tables(results), chosen_table(results)):
         lines += ["", f"## {_plain(table.title)}", ""]
         if table.about:
             lines += [table.about, ""]

@@ -91,7 +91,7 @@ class ItemVectors:
         text: float32 ``[items, d]``, the items' own encoded texts (attributes as they were
             imported); zero rows where there are none. None where they were not encoded.
         image: float32 ``[items, width]``, the items' own pictures by a picture encoder; zero rows
-            where there are none. None where they were not encoded.
+            where there are none. None where nobody asked for them.
         reads: what ``positive`` and ``negative`` are encodings of.
     """
 
@@ -105,9 +105,16 @@ class ItemVectors:
 
     @property
     def content_hash(self) -> str:
-        """A SHA-256 over everything."""
+        """A SHA-256 over all that was read; own pictures have :attr:`pictures_hash`."""
         digest = hashlib.sha256(repr(self.modalities).encode())
-        for array in (self.positive, self.negative, self.mask, self.text, self.image):
+        for array in (self.positive, self.negative, self.mask, self.text):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
+
+    @property
+    def pictures_hash(self) -> str | None:
+        """A SHA-256 over :attr:`image`; None if there is none."""
+        if self.image is None:
+            return None
+        return hashlib.sha256(np.ascontiguousarray(self.image).view(np.uint8).data).hexdigest()

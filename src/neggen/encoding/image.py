@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,15 @@ class ImageEncoder:
                 "pictures; give one that does, such as openai/clip-vit-base-patch32."
             )
         return model
+
+    def loaded(self) -> Self:
+        """Load it now.
+
+        Raises:
+            NegGenError: If it cannot be loaded, or takes no pictures.
+        """
+        _ = self._model
+        return self
 
     @cached_property
     def fingerprint(self) -> str:

@@ -30,15 +30,20 @@ def load_encoder(
     Raises:
         NegGenError: If there is no such model, or no network to load it.
     """
+    import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = SentenceTransformer(
-            source, device=device, model_kwargs={"use_safetensors": True}, **options
-        )
-    except (OSError, ValueError) as error:
+        # A layer that a checkpoint lacks, such as an unused pooler, is drawn: always alike, because
+        # the fingerprint covers it.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = SentenceTransformer(
+                source, device=device, model_kwargs={"use_safetensors": True}, **options
+            )
+    except (OSError, ValueError, ImportError) as error:
         raise NegGenError(
             f"The encoder '{name}' cannot be loaded ({first_line(error)}); give a Hugging Face "
             f"name{otherwise}."

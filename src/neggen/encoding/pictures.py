@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
 from neggen.data.mapped import zeros
+from neggen.data.picture import UnreadablePicture, read_picture_file
 from neggen.encoding.image import ImageEncoder
-from neggen.encoding.vector_store import VectorStore
+from neggen.encoding.vector_store import VectorStore, vectors_path
 from neggen.errors import NegGenError, quoted
 from neggen.workspace import Workspace, read_toml, write_toml
 
@@ -47,16 +49,11 @@ def encode_pictures(
         on_progress: called with (pictures finished, pictures to encode).
 
     Raises:
-        NegGenError: If no item has a picture, one cannot be read any more, or there is no such
-            encoder.
+        NegGenError: If a picture cannot be read or is not the one that was imported any more, or
+            there is no such encoder.
     """
-    store = VectorStore(_path(workspace, encoder.fingerprint))
+    store = VectorStore(vectors_path(workspace, encoder.fingerprint))
     places = _by_digest(data)
-    if not places:
-        raise NegGenError(
-            f"No item of {workspace.path} has a picture; leave --pictures out, or import with "
-            "pictures."
-        )
     missing, finished = store.missing(list(places)), 0
 
     def advance(count: int) -> None:
@@ -67,8 +64,7 @@ def encode_pictures(
 
     for start in range(0, len(missing), SAVE_EVERY):
         chunk = missing[start : start + SAVE_EVERY]
-        paths = (data.image_path(places[digest]) for digest in chunk)
-        files = [path for path in paths if path is not None]  # who has a digest has a file
+        files = [_unchanged(data, places[digest], digest) for digest in chunk]
         store.add(chunk, encoder.encode(files, advance))
     store.merge()
     told = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "pictures": len(places)}
@@ -76,17 +72,20 @@ def encode_pictures(
     return PicturesSummary(len(places), len(missing), store.get([next(iter(places))]).shape[1])
 
 
-def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32] | None:
-    """Arrange the vectors of pictures by item, ``[items, d]``; None if they were never encoded.
+def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32]:
+    """Arrange the vectors of pictures by item, float32 ``[items, d]``.
 
     Raises:
-        NegGenError: If a picture has no vector yet.
+        NegGenError: If pictures were never encoded, or one has no vector yet.
     """
     manifest = pictures_manifest(workspace)
     if not manifest.is_file():
-        return None
+        raise NegGenError(
+            f"The pictures of {workspace.path} are not encoded; run: neggen encode "
+            f"{quoted(workspace.path)} --pictures MODEL, or leave pictures=true out."
+        )
     made = read_toml(manifest, "encoder", "fingerprint")
-    store = VectorStore(_path(workspace, str(made["fingerprint"])))
+    store = VectorStore(vectors_path(workspace, str(made["fingerprint"])))
     digests = data.item_table["image_sha256"]
     if missing := store.missing(digests.drop_nulls().to_list()):
         raise NegGenError(
@@ -102,6 +101,33 @@ def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32] | 
     return rows
 
 
+def check_pictures(workspace: Workspace, data: Dataset) -> None:
+    """Raise NegGenError if no item has a picture."""
+    if not data.item_table["image"].count():
+        raise NegGenError(
+            f"No item of {workspace.path} has a picture; leave --pictures out, or import with "
+            "pictures."
+        )
+
+
+def _unchanged(data: Dataset, item: int, digest: str) -> Path:
+    """Return the file of an item's picture, which must be the one that was imported."""
+    path = data.image_path(item)
+    assert path is not None  # who has a digest has a file
+    try:
+        found = hashlib.sha256(read_picture_file(path)).hexdigest()
+    except UnreadablePicture as error:
+        raise NegGenError(
+            f"The picture {path} cannot be read: {error}; import again with --overwrite."
+        ) from None
+    if found != digest:
+        raise NegGenError(
+            f"The picture {path} is not the one that was imported; put that back, or import again "
+            "with --overwrite."
+        )
+    return path
+
+
 def _by_digest(data: Dataset) -> dict[str, int]:
     """Return an item with each distinct picture, by the picture's SHA-256."""
     table = data.item_table.select("image_sha256").with_row_index("place").drop_nulls()
@@ -112,7 +138,3 @@ def _by_digest(data: Dataset) -> dict[str, int]:
 def pictures_manifest(workspace: Workspace) -> Path:
     """Return the file that says who encoded the pictures, which is there if anybody did."""
     return workspace.vectors_dir / "pictures.toml"
-
-
-def _path(workspace: Workspace, fingerprint: str) -> Path:
-    return workspace.vectors_dir / f"{fingerprint[:16]}.safetensors"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import zeros
 from neggen.data.vectors import ItemVectors, Reads
-from neggen.encoding.pictures import load_pictures
 from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
+from neggen.encoding.vector_store import vectors_path
 from neggen.errors import NegGenError, quoted
 from neggen.generation.subsets import attributes_alone
 from neggen.workspace import Workspace, read_toml, write_toml
@@ -96,7 +96,7 @@ def keep_encoded(
             vectors ``[texts, d]`` at a time; each time they are written.
         reads: see :func:`encode`.
     """
-    store = VectorStore(_path(workspace, encoder.fingerprint))
+    store = VectorStore(vectors_path(workspace, encoder.fingerprint))
     texts = _texts(data, _as_read(records, reads))
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
@@ -137,9 +137,9 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
     """Arrange the workspace's vectors by item and modality.
 
     Raises:
-        NegGenError: If ``neggen encode`` has not run since the records, items or pictures changed.
+        NegGenError: If ``neggen encode`` has not run since the records or the items changed.
     """
-    store = VectorStore(_path(workspace, encoder_of(workspace)))
+    store = VectorStore(vectors_path(workspace, encoder_of(workspace)))
     reads = reads_of(workspace)
     if missing := store.missing(_texts(data, _as_read(records, reads))):
         raise NegGenError(
@@ -147,8 +147,7 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
             f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
             f"{' --attributes-only' if reads == 'attributes' else ''}"
         )
-    vectors = arrange(data, records, store.get, workspace.vectors_dir, reads)
-    return replace(vectors, image=load_pictures(workspace, data))
+    return arrange(data, records, store.get, workspace.vectors_dir, reads)
 
 
 def encode_records(
@@ -240,7 +239,3 @@ def _manifest(workspace: Workspace) -> dict[str, Any]:
             f"{workspace.path} has no vectors yet; run: neggen encode {quoted(workspace.path)}"
         )
     return read_toml(path, "fingerprint")
-
-
-def _path(workspace: Workspace, fingerprint: str) -> Path:
-    return workspace.vectors_dir / f"{fingerprint[:16]}.safetensors"

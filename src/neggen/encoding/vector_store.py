@@ -20,10 +20,15 @@ from safetensors import SafetensorError
 
 from neggen.data.mapped import mapped_arrays
 from neggen.errors import NegGenError
-from neggen.workspace import atomic_path
+from neggen.workspace import Workspace, atomic_path
 
 Piece = tuple[NDArray[np.uint8], NDArray[np.float32]]
 """Keys ``[texts, 32]`` and vectors ``[texts, d]``."""
+
+
+def vectors_path(workspace: Workspace, fingerprint: str) -> Path:
+    """Return where a workspace keeps what an encoder made."""
+    return workspace.vectors_dir / f"{fingerprint[:16]}.safetensors"
 
 
 class VectorStore:

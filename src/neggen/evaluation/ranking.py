@@ -69,10 +69,10 @@ def candidates_of(target: csr_matrix, train: csr_matrix) -> NDArray[np.bool_] | 
         train: 0/1 ``[users, items]``, what was learned from.
 
     Returns:
-        bool ``[items]``, True for the items of ``target``, or None.
+        bool ``[items]``, True for the items of ``target``, or None; None if there is no target.
     """
     wanted = np.bincount(target.indices, minlength=target.shape[1]) > 0  # [items]
-    return None if wanted[train.indices].any() else wanted
+    return None if wanted[train.indices].any() or not wanted.any() else wanted
 
 
 def evaluate_ranking(

@@ -99,10 +99,11 @@ def with_catalog(vectors: ItemVectors) -> ItemVectors:
 
     Items without a text lack the modality.
     """
+    items, completions, _, width = vectors.negative.shape
     text = vectors.text
     if text is None:
-        text = np.zeros_like(vectors.positive[:, 0])
-    none = np.zeros_like(vectors.negative[:, :, :1])
+        text = np.zeros((items, width), dtype=np.float32)
+    none = np.zeros((items, completions, 1, width), dtype=np.float32)
     return replace(
         vectors,
         modalities=(*vectors.modalities, CATALOG),

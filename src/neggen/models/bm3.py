@@ -10,12 +10,12 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, TrainConfig
+from neggen.config import TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate
 from neggen.models.parts import dropped, feature_tables, initial_nodes
 from neggen.negatives.base import Batch
@@ -24,11 +24,9 @@ from neggen.seeding import seeded
 from neggen.training.trainable import Factors
 
 
-class BM3Config(TrainConfig, ContentConfig):
+class BM3Config(TrainConfig, FeaturesConfig):
     """BM3 (Zhou et al. 2023, arXiv 2207.05969)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     layers: int = Field(1, ge=0)
     """Propagation steps over the user-item graph."""
     dropout: float = Field(0.5, ge=0, lt=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neggen.config import EASEConfig
 from neggen.data.dataset import Dataset
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, TooLittleMemory
 from neggen.models.base import FitContext, Recommender
 from neggen.models.graph import csr_tensor, multiply
 from neggen.models.tensors import pack_csr, unpack_csr
@@ -91,11 +91,11 @@ def check_memory(items: int, device: str) -> None:
     """Refuse what would not fit, before hours are spent.
 
     Raises:
-        NegGenError: If the matrices take more memory than there is.
+        TooLittleMemory: If the matrices take more memory than there is.
     """
     needed, free = MATRICES * 4 * items**2, free_memory(device)
     if free is not None and needed > free:
-        raise NegGenError(
+        raise TooLittleMemory(
             f"EASE inverts a dense items × items matrix: {items:,} items need "
             f"{needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free here. Use "
             f"item-knn or lightgcn, or import with --k-core for fewer items."

@@ -14,8 +14,18 @@ from neggen.errors import NegGenError
 from neggen.models.described import described
 
 
+class FeaturesConfig(ContentConfig):
+    """Settings of every model that learns from features of items."""
+
+    content: Content = "both"
+    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``. Not
+    used where features came with the data."""
+    pictures: bool = False
+    """Also its own picture, encoded by ``neggen encode W --pictures MODEL``."""
+
+
 def item_features(
-    data: Dataset, config: ContentConfig, *, graphs_do: bool = False
+    data: Dataset, config: FeaturesConfig, *, graphs_do: bool = False
 ) -> dict[str, Features]:
     """Return the features of every modality.
 
@@ -24,7 +34,7 @@ def item_features(
 
     Args:
         data: split, because the generator of descriptions learns from the training part.
-        config: which of the encoded texts are features; its seed and device.
+        config: what is encoded as features; its seed and device.
         graphs_do: whether given graphs of like items are enough. Data that have those and no
             features then give none.
 
@@ -45,21 +55,23 @@ def item_features(
         )
     if not found:
         _, vectors = described(data, seed=config.seed, device=config.device)
-        found = encoded_features(vectors, config.content)
+        found = encoded_features(vectors, config.content, pictures=config.pictures)
     found = {name: given for name, given in found.items() if given.mask.any()}
     if not found:
         raise NegGenError("No item has features, a text or a description to learn from.")
     return found
 
 
-def encoded_features(vectors: ItemVectors, content: Content) -> dict[str, Features]:
+def encoded_features(
+    vectors: ItemVectors, content: Content, *, pictures: bool = False
+) -> dict[str, Features]:
     """Return what was encoded as features: own texts as ``text``, descriptions by modality.
 
-    Own pictures are ``image``, if a picture encoder has seen them. Where a modality has features of
-    its own, its descriptions are called ``text-description`` or ``image-description``.
+    Own pictures are ``image``. Where a modality has features of its own, its descriptions are
+    called ``text-description`` or ``image-description``.
 
     Raises:
-        NegGenError: If own texts are wanted and were not encoded.
+        NegGenError: If own texts or pictures are wanted and were not encoded.
     """
     found = {}
     if content != "descriptions":
@@ -68,10 +80,14 @@ def encoded_features(vectors: ItemVectors, content: Content) -> dict[str, Featur
                 "The items' own texts are not encoded; run neggen encode, or set "
                 "content=descriptions."
             )
-        own = {"text": vectors.text, "image": vectors.image}
-        for modality, rows in own.items():
-            if rows is not None:
-                found[modality] = Features(rows, np.any(rows != 0, axis=1))
+        found["text"] = Features(vectors.text, np.any(vectors.text != 0, axis=1))
+    if pictures:
+        if vectors.image is None:
+            raise NegGenError(
+                "The items' own pictures are not encoded; run neggen encode W --pictures MODEL and "
+                "train on the workspace, give features to the data, or set pictures=false."
+            )
+        found["image"] = Features(vectors.image, np.any(vectors.image != 0, axis=1))
     if content != "text":
         for m, modality in enumerate(vectors.modalities):
             name = f"{modality}-description" if modality in found else modality

@@ -12,13 +12,13 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, RankingConfig
+from neggen.config import RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.data.sparse_tensor import sparse_csr
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import csr_tensor, multiply
 from neggen.models.mf import MFModule
 from neggen.models.mmgcn import mean_squares
@@ -28,11 +28,9 @@ from neggen.negatives.view import View
 from neggen.seeding import seeded
 
 
-class GRCNConfig(RankingConfig, ContentConfig):
+class GRCNConfig(RankingConfig, FeaturesConfig):
     """GRCN (Wei et al. 2020, arXiv 2111.02036)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     regularization: float = Field(1e-3, ge=0)
     """λ, how much embeddings and preferences are held small."""
     latent: int = Field(64, ge=1)

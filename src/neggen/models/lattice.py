@@ -11,12 +11,12 @@ from pydantic import Field
 from scipy.sparse import block_array, csr_matrix, eye_array
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, LightGCNConfig
+from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import DirectedAdjacency, nearest_items
 from neggen.models.item_graphs import (
     item_graphs,
@@ -31,11 +31,9 @@ from neggen.negatives.view import View
 from neggen.seeding import seeded
 
 
-class LATTICEConfig(LightGCNConfig, ContentConfig):
+class LATTICEConfig(LightGCNConfig, FeaturesConfig):
     """LATTICE (Zhang et al. 2021, arXiv 2104.09036)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     learning_rate: float = Field(5e-4, gt=0)
     layers: int = Field(2, ge=1)
     """Propagation steps over the user-item graph."""

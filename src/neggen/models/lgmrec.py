@@ -13,12 +13,12 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, LightGCNConfig
+from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import DirectedAdjacency, smooth
 from neggen.models.lightgcn import LightGCNModule
 from neggen.models.parts import dropped
@@ -28,11 +28,9 @@ from neggen.negatives.view import View
 from neggen.seeding import seeded
 
 
-class LGMRecConfig(LightGCNConfig, ContentConfig):
+class LGMRecConfig(LightGCNConfig, FeaturesConfig):
     """LGMRec (Guo et al. 2024, arXiv 2312.16400)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     layers: int = Field(2, ge=0)
     """Propagation steps of embeddings over the user-item graph."""
     modality_layers: int = Field(2, ge=0)

@@ -72,6 +72,9 @@ class MFModule(Factors):
     def rank(self, first: Tensor, view: View, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the ranking loss and λ times :meth:`penalty`.
 
+        A model that overrides it adds means over rows, or says that its rows cannot be divided
+        (:attr:`by_row`).
+
         Args:
             first: what is regularized, ``[users + items, d]``.
             view: what scores.

@@ -10,12 +10,12 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, LightGCNConfig
+from neggen.config import LightGCNConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import DirectedAdjacency
 from neggen.models.item_graphs import item_adjacency, item_graphs
 from neggen.models.lightgcn import LightGCNModule
@@ -27,11 +27,9 @@ from neggen.seeding import seeded
 from neggen.training.losses import info_nce
 
 
-class MGCNConfig(LightGCNConfig, ContentConfig):
+class MGCNConfig(LightGCNConfig, FeaturesConfig):
     """MGCN (Yu et al. 2023, arXiv 2308.03588)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     layers: int = Field(2, ge=1)
     """Propagation steps over the user-item graph."""
     regularization: float = Field(1e-4, ge=0)

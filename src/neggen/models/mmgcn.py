@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, RankingConfig
+from neggen.config import RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import csr_tensor, smooth
 from neggen.models.mf import MFModule
 from neggen.negatives.base import Batch
@@ -24,11 +24,9 @@ from neggen.negatives.view import View
 from neggen.seeding import seeded
 
 
-class MMGCNConfig(RankingConfig, ContentConfig):
+class MMGCNConfig(RankingConfig, FeaturesConfig):
     """MMGCN (Wei et al. 2019)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     regularization: float = Field(1e-3, ge=0)
     """λ, how much ID embeddings and preferences are held small."""
     latent: int = Field(256, ge=1)

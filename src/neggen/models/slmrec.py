@@ -11,12 +11,12 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, TrainConfig
+from neggen.config import TrainConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.graph import normalized_adjacency, propagate, smooth
 from neggen.models.parts import dropped, initial_nodes
 from neggen.negatives.base import Batch
@@ -25,11 +25,9 @@ from neggen.seeding import seeded
 from neggen.training.trainable import Factors
 
 
-class SLMRecConfig(TrainConfig, ContentConfig):
+class SLMRecConfig(TrainConfig, FeaturesConfig):
     """SLMRec (Tao et al. 2022)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     layers: int = Field(3, ge=0)
     """Propagation steps over the user-item graph."""
     temperature: float = Field(0.2, gt=0)

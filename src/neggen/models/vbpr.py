@@ -10,21 +10,19 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from neggen.config import Content, ContentConfig, RankingConfig
+from neggen.config import RankingConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features
 from neggen.models.base import FitContext
 from neggen.models.factors import FactorModel
-from neggen.models.features import features_hash, item_features
+from neggen.models.features import FeaturesConfig, features_hash, item_features
 from neggen.models.mf import MFModule
 from neggen.seeding import seeded
 
 
-class VBPRConfig(RankingConfig, ContentConfig):
+class VBPRConfig(RankingConfig, FeaturesConfig):
     """VBPR (He and McAuley 2016, arXiv 1510.01784)."""
 
-    content: Content = "both"
-    """What an item is: its own ``text``, its ``descriptions`` in all modalities, or ``both``."""
     regularization: float = Field(1.0, ge=0)
     """λ of λ(‖U‖ + ‖P‖ + ‖N‖) / batch, the Frobenius norms of what scores."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from neggen.config import DRAWN_SPLITS
+from neggen.config import DRAWN_SPLITS, SplitConfig
 from neggen.models import model_class
 
 if TYPE_CHECKING:
@@ -68,9 +68,11 @@ def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
 
 
 def split_title(split: Mapping[str, Any]) -> str:
-    """Name a split in words, such as ``random, seed 0``."""
-    drawn = split["kind"] in DRAWN_SPLITS
-    return f"{split['kind']}, seed {split['seed']}" if drawn else str(split["kind"])
+    """Name a split in words, such as ``random, seed 0`` or ``time, test_share 0.2``."""
+    config = SplitConfig.build(split)
+    drawn = [f"seed {config.seed}"] if config.kind in DRAWN_SPLITS else []
+    unusual = [f"{name} {share:g}" for name, share in config.unusual_shares.items()]
+    return ", ".join([config.kind, *unusual, *drawn])
 
 
 def _settled(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from neggen.config import DRAWN_SPLITS, SplitConfig
+from neggen.encoding.pictures import pictures_manifest
+from neggen.encoding.text import EMBEDDED
 from neggen.errors import quoted
 from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.reviews import BY_HAND
 from neggen.models import model_class
 from neggen.overrides import flat, override
 from neggen.run_names import usual_name
 from neggen.studio.groups import RunGroup
-from neggen.workspace import Workspace
+from neggen.workspace import Workspace, read_toml
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,13 @@ def commands(
             CatalogueBackend.name: "",
             RecordedBackend.name: " --answers FILE",
             "local": f" --local {quoted(model)}",
+            OpenAICompatibleBackend.name: f" --model {quoted(model)}",
         }
         if generator != BY_HAND:
-            by = ways.get(kind, f" --model {quoted(model or kind)}")
+            by = ways.get(kind, f" --backend {quoted(kind)}")
             lines.append(f"neggen generate {place}{by}")
     if workspace.vectors_dir.is_dir():
-        lines.append(f"neggen encode {place}")
+        lines.append(" ".join(["neggen encode", place, *_encoding(workspace)]))
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
             if not run.holds_out:
@@ -77,6 +81,19 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
     ]
 
 
+def _encoding(workspace: Workspace) -> Iterator[str]:
+    """Yield the options with which texts and pictures were encoded."""
+    texts = workspace.vectors_dir / "manifest.toml"
+    if texts.is_file():
+        told = read_toml(texts)
+        if (encoder := told.get("encoder", EMBEDDED)) != EMBEDDED:
+            yield f"--encoder {quoted(encoder)}"
+        if told.get("reads") == "attributes":
+            yield "--attributes-only"
+    if (pictures := pictures_manifest(workspace)).is_file():
+        yield f"--pictures {quoted(read_toml(pictures, 'encoder')['encoder'])}"
+
+
 def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
     usual = dict(flat(model_class(manifest["model"]).config_class().identity()))
     for name, value in flat(manifest["settings"]):
@@ -87,9 +104,8 @@ def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _changed_split(manifest: Mapping[str, Any]) -> Iterator[str]:
     split, seed = SplitConfig.build(manifest["split"]), manifest["settings"]["seed"]
     yield f"--split {split.kind}"
-    for name, usual in SplitConfig().model_dump(include={"valid_share", "test_share"}).items():
-        if (share := getattr(split, name)) != usual:
-            yield f"--{name.replace('_', '-')} {share:g}"
+    for name, share in split.unusual_shares.items():
+        yield f"--{name.replace('_', '-')} {share:g}"
     if seed:
         yield f"--seed {seed}"
     if split.seed != seed and split.kind in DRAWN_SPLITS:

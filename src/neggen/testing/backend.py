@@ -80,8 +80,8 @@ class BackendContract:
         assert [side.asked for side in summary.modalities.values()] == [0] * len(summary.modalities)
         assert again.equals(first)
 
-    def test_many_at_once_get_their_own_answers(self) -> None:
-        """One after another, the same items are answered as side by side."""
+    def test_many_at_once_are_answered_as_one_by_one(self) -> None:
+        """Side by side as many items are answered; by finished answers, with the same texts."""
         data = self.data()
         found = []
         for concurrency in (1, 8):

@@ -43,7 +43,7 @@ class ReaderContract:
     def written(self) -> Iterator[tuple[Path, Path]]:
         """Yield a folder and the source that was written into it."""
         with tempfile.TemporaryDirectory(prefix="neggen-") as name:
-            folder = Path(name) / "source"
+            folder = Path(name) / "contract-4f7a"
             folder.mkdir()
             yield folder, self.source(folder)
 
@@ -52,8 +52,11 @@ class ReaderContract:
         return self.reader().read(path, ReadOptions())
 
     def test_says_what_it_reads(self) -> None:
-        """It has a name, describes its layout, and heeds options that there are."""
-        reader = self.reader()
+        """It has a name, describes its layout, heeds options that there are, and needs nothing.
+
+        The command line makes a reader without arguments.
+        """
+        reader = type(self.reader())()
         assert reader.name
         assert reader.layout
         assert reader.heeds <= {field.name for field in fields(ReadOptions)}

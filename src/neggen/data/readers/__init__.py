@@ -24,7 +24,7 @@ READERS: Registry[Reader] = Registry(
         "tables": "neggen.data.readers.tables:TablesReader",
     },
 )
-"""The readers by name. They are asked in this order, after those of installed packages."""
+"""The readers by name, asked in this order, after those that others add."""
 OPTIONS = {"downloads": "--download-images"}
 """What the command line calls options that have another name there."""
 
@@ -39,17 +39,19 @@ def find_reader(path: Path, options: ReadOptions | None = None) -> Reader:
     told = ReadOptions() if options is None else options
     # Somebody who names the table need not have a folder that is recognized.
     named = told.interactions is not None
-    readers = [READERS.find(name)() for name in READERS]
     if not named and not path.exists():
         raise NegGenError(f"There is no file or folder {path}.")
-    recognized = [
-        reader
-        for reader in readers
-        if ("interactions" in reader.heeds if named else reader.recognizes(path))
-    ]
+    readers, broken = _readers()
+    if named:
+        recognized = [reader for reader in readers if reader.name in READERS.built_in]
+        recognized = [reader for reader in recognized if "interactions" in reader.heeds]
+    else:
+        recognized = [reader for reader in readers if reader.recognizes(path)]
     if not recognized:
         layouts = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
-        raise NegGenError(f"{path} is in no format that can be read. Formats: {layouts}.")
+        raise NegGenError(
+            f"{path} is in no format that can be read. Formats: {layouts}.{''.join(broken)}"
+        )
     # One file is also a table to somebody who names its columns; a folder is what it looks like.
     for reader in recognized if path.is_file() else recognized[:1]:
         if told.given() <= reader.heeds:
@@ -60,6 +62,17 @@ def find_reader(path: Path, options: ReadOptions | None = None) -> Reader:
         f"{path} is read as {recognized[0].name} ({recognized[0].layout}), which these options do "
         f"not apply to: {flags}; leave them out, or give interactions.* and items.* instead."
     )
+
+
+def _readers() -> tuple[list[Reader], list[str]]:
+    """Return all readers, and a sentence for each that another package offers and is broken."""
+    readers, broken = [], []
+    for name in READERS:
+        try:
+            readers.append(READERS.find(name)())
+        except NegGenError as error:
+            broken.append(f" {error}")
+    return readers, broken
 
 
 def read_source(path: str | Path, **options: Any) -> Dataset:
