@@ -20,8 +20,8 @@ class ContentEASE(EASE):
 
         G = XᵀX + w C Cᵀ + λI
 
-    as if every dimension of the content were √w users who use items as much as the items have of
-    it (CEASE in Jeunen et al. 2020, "Closed-form models for collaborative filtering with
+    as if every dimension of the content were one more user, whose row is √w times what the items
+    have of it (CEASE in Jeunen et al. 2020, "Closed-form models for collaborative filtering with
     side-information", with embeddings for tags). w = 0 is EASE.
     """
 

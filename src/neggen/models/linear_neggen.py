@@ -32,8 +32,8 @@ class LinearNegGen(EASE, Described):
 
         G = XᵀX + w C Cᵀ + λI
 
-    as if every dimension of the texts were √w users who use items as much as the items have of it.
-    w = 0 is EASE.
+    as if every dimension of the texts were one more user, whose row is √w times what the items have
+    of it. w = 0 is EASE.
 
     An item n that nobody has used takes no part in this. It would add the column G⁻¹ w C c_n to
     the weights B, which ranks new items badly where tastes follow popularity, since G⁻¹ divides by
