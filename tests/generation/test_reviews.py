@@ -15,7 +15,14 @@ from neggen.data.store import load_dataset
 from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.journal.reviews import Action, Review, State, Verdict, add_review
+from neggen.generation.journal.reviews import (
+    Action,
+    Review,
+    State,
+    Verdict,
+    add_review,
+    to_undo,
+)
 from neggen.generation.record_files import current_records, read_records
 from neggen.generation.records import fill
 from neggen.generation.reviews import NOTE, known_reviews, side_digest
@@ -142,6 +149,29 @@ def test_a_decision_about_an_earlier_text_is_void(desk: Reviewed) -> None:
     table = desk.data.item_table.with_columns(title=pl.Series(title))
     desk.data = desk.data.replace(item_table=table)
     assert desk.record(first["item_id"]) is not None
+
+
+def test_what_was_decided_about_an_earlier_text_is_not_taken_back() -> None:
+    key, state = ("7", "text", 0), State(None, None)
+
+    def decided(*about: str) -> list[Review]:
+        return [
+            Review(key, "approve", "Ann", digest, state, state, number=number)
+            for number, digest in enumerate(about, 1)
+        ]
+
+    def taken_back(reviews: list[Review], now: str) -> int | None:
+        found = to_undo(reviews, key, now)
+        return None if found is None else found.number
+
+    assert taken_back(decided("old"), "old") == 1
+    assert taken_back(decided("old"), "new") is None
+    assert taken_back(decided("old", "new"), "new") == 2
+    assert taken_back(decided("old", "new"), "old") is None
+    undone = Review(key, "undo", "Ann", "new", state, state, undoes=2, number=3)
+    assert taken_back([*decided("old", "new"), undone], "new") is None
+    by_an_earlier_version = Review(key, "undo", "Ann", "new", state, state, undoes=1, number=2)
+    assert taken_back([*decided("old"), by_an_earlier_version], "new") is None
 
 
 def test_another_description_leaves_no_negative_of_the_former(desk: Reviewed) -> None:

@@ -80,11 +80,23 @@ def test_what_is_missing_is_said_and_why(data):
     cards = make_cards(data, [0, 9, 11], Thumbnails(data))
     assert cards[0].lacking == ()
     assert cards[1].lacking == (
-        "The generator gave no valid answer for its text; that side is left out.",
+        "Nothing is used for its text (no valid answer, or rejected in review); that side is left "
+        "out.",
     )
     assert cards[2].lacking[0] == (
         "This item has no picture; the model leaves that side out for it."
     )
+
+
+def test_of_a_side_of_which_the_first_negative_was_rejected_the_next_is_shown(data):
+    assert data.records is not None
+    left = data.records.filter(
+        (pl.col("item_id") != "i0") | (pl.col("modality") != "text") | (pl.col("completion") == 1)
+    )
+    (card,) = make_cards(data.replace(records=left), [0], Thumbnails(data))
+    assert card.lacking == ()
+    assert [view.side for view in card.records] == ["picture", "text"]
+    assert card.records[1].negative[-2].text == "stripes 1"
 
 
 def test_contrast_is_one_minus_the_cosine(data):

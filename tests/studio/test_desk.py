@@ -53,19 +53,19 @@ def in_file(desk: Desk, entry: Entry) -> list[str]:
 
 def test_approved_rejected_and_taken_back(desk: Desk) -> None:
     entry = first(desk)
-    desk.approve(entry.key, 0, "Ann")
+    desk.approve(entry.key, entry.seen, "Ann")
     assert again(desk, entry).state.verdict == "approved"
     assert len(in_file(desk, entry)) == 1
-    desk.reject(entry.key, 1, "Ben")
+    desk.reject(entry.key, again(desk, entry).seen, "Ben")
     rejected = again(desk, entry)
     assert rejected.state.record == entry.state.record, "what was rejected can still be looked at"
     assert in_file(desk, entry) == []
-    desk.undo(entry.key, 2, "Ann")
-    desk.undo(entry.key, 3, "Ann")
+    desk.undo(entry.key, again(desk, entry).seen, "Ann")
+    desk.undo(entry.key, again(desk, entry).seen, "Ann")
     assert again(desk, entry).state == entry.state
     assert len(in_file(desk, entry)) == 1
     with pytest.raises(NegGenError, match="Nothing was decided"):
-        desk.undo(entry.key, 4, "Ann")
+        desk.undo(entry.key, again(desk, entry).seen, "Ann")
     trail = [(one.action, one.reviewer, one.undoes) for one in read_reviews(_journal(desk))]
     assert trail == [
         ("approve", "Ann", None), ("reject", "Ben", None), ("undo", "Ann", 2), ("undo", "Ann", 1)
@@ -83,9 +83,9 @@ def test_an_edit_is_checked_as_an_answer_is(desk: Desk) -> None:
         ("A [red] mug.", ("<img src=x onerror=alert(1)>",), "markup"),
     ):
         with pytest.raises(NegGenError, match=reason):
-            desk.edit(entry.key, 0, "Ann", marked, replacements)
+            desk.edit(entry.key, entry.seen, "Ann", marked, replacements)
     assert again(desk, entry) == entry
-    desk.edit(entry.key, 0, "Ann", "A [red] mug with [dots].", ("blue", "stripes"))
+    desk.edit(entry.key, entry.seen, "Ann", "A [red] mug with [dots].", ("blue", "stripes"))
     after = again(desk, entry)
     assert in_file(desk, entry) == ["A blue mug with stripes."]
     assert after.state.record is not None
@@ -95,20 +95,20 @@ def test_an_edit_is_checked_as_an_answer_is(desk: Desk) -> None:
 
 def test_who_saw_an_older_state_is_told(desk: Desk) -> None:
     entry = first(desk)
-    desk.edit(entry.key, 0, "Ann", "A [red] mug.", ("blue",))
+    desk.edit(entry.key, entry.seen, "Ann", "A [red] mug.", ("blue",))
     with pytest.raises(NegGenError, match="Somebody else"):
-        desk.reject(entry.key, 0, "Ben")
+        desk.reject(entry.key, entry.seen, "Ben")
     assert in_file(desk, entry) == ["A blue mug."]
     with pytest.raises(NegGenError, match="Say who you are"):
-        desk.reject(entry.key, 1, "  ")
+        desk.reject(entry.key, again(desk, entry).seen, "  ")
     with pytest.raises(NegGenError, match="There is no text of an item 'nobody'"):
-        desk.reject(("nobody", "text", 0), 0, "Ann")
+        desk.reject(("nobody", "text", 0), entry.seen, "Ann")
 
 
 def test_two_desks_see_each_other(desk: Desk) -> None:
     other = Desk(desk.workspace, catalogue(desk.workspace))
     entry = first(other)
-    desk.edit(entry.key, 0, "Ann", "A [red] mug.", ("blue",))
+    desk.edit(entry.key, entry.seen, "Ann", "A [red] mug.", ("blue",))
     seen = again(other, entry)
     assert seen.state.verdict == "edited"
     other.approve(entry.key, seen.seen, "Ben")
@@ -123,10 +123,10 @@ def test_an_item_that_was_never_described_can_be_written_about(desk: Desk) -> No
     assert entry.state.record is None
     assert queue(desk.entries) == []
     with pytest.raises(NegGenError, match="no description yet"):
-        desk.approve(entry.key, 0, "Ann")
-    desk.edit(entry.key, 0, "Ann", "A [red] mug.", ("blue",))
+        desk.approve(entry.key, entry.seen, "Ann")
+    desk.edit(entry.key, entry.seen, "Ann", "A [red] mug.", ("blue",))
     assert read_records(desk.workspace.records_path)["generator"].to_list() == ["by hand"]
-    desk.undo(entry.key, 1, "Ann")
+    desk.undo(entry.key, again(desk, entry).seen, "Ann")
     assert read_records(desk.workspace.records_path).is_empty()
 
 
@@ -137,15 +137,17 @@ def test_one_of_two_negatives_keeps_their_description(desk: Desk) -> None:
     more = pl.DataFrame([{**entry.state.record, "completion": 1}], schema=records.schema)
     pl.concat([records, more]).write_parquet(path)
     with pytest.raises(NegGenError, match="further negatives of another description"):
-        desk.edit(entry.key, 0, "Ann", "A [red] mug.", ("blue",))
+        desk.edit(entry.key, entry.seen, "Ann", "A [red] mug.", ("blue",))
     assert entry.state.record is not None
     marked = marked_text(entry.state.record)
     replacements = tuple(f"{word} velvet" for word in "abcdefghijkl"[: marked.count("[")])
-    desk.edit(entry.key, 0, "Ann", marked, replacements)
-    desk.reject((*entry.key[:2], 1), 0, "Ann")
-    desk.edit(entry.key, 1, "Ann", "A [red] mug.", ("blue",))
+    desk.edit(entry.key, entry.seen, "Ann", marked, replacements)
+    other = desk.entries.find((*entry.key[:2], 1))
+    assert other is not None
+    desk.reject(other.key, other.seen, "Ann")
+    desk.edit(entry.key, again(desk, entry).seen, "Ann", "A [red] mug.", ("blue",))
     with pytest.raises(NegGenError, match="further negatives of another description"):
-        desk.undo((*entry.key[:2], 1), 2, "Ann")
+        desk.undo(other.key, again(desk, other).seen, "Ann")
 
 
 def test_the_worst_come_first_until_they_change(desk: Desk, word_encoder) -> None:
@@ -161,13 +163,13 @@ def test_the_worst_come_first_until_they_change(desk: Desk, word_encoder) -> Non
     worst = desk.entries.find(keys[0])
     assert worst is not None
     assert "contrast" in worst.figures
-    desk.edit(worst.key, 0, "Ann", "A [red] mug.", ("blue",))
+    desk.edit(worst.key, worst.seen, "Ann", "A [red] mug.", ("blue",))
     assert again(desk, worst).figures == {}, "these figures are of the former text"
     assert worst.key not in queue(desk.entries)
     assert choose(desk.entries, status="edited") == [worst.key]
     assert choose(desk.entries, search="MUG blue", status="edited") == [worst.key]
     assert choose(desk.entries, search="mug blue nowhere", status="edited") == []
-    desk.undo(worst.key, 1, "Ann")
+    desk.undo(worst.key, again(desk, worst).seen, "Ann")
     assert again(desk, worst).figures == worst.figures, "this is the text that was measured"
 
 
@@ -192,16 +194,16 @@ def test_nothing_is_asked_for_somebody_unknown_or_from_a_stale_page(
     desk = Desk(ready, lambda number: OpenAICompatibleBackend(server.url, "tiny"))
     entry = first(desk)
     with pytest.raises(NegGenError, match="Say who you are"):
-        desk.regenerate(entry.key, 0, " ")
-    desk.approve(entry.key, 0, "Ann")
+        desk.regenerate(entry.key, entry.seen, " ")
+    desk.approve(entry.key, entry.seen, "Ann")
     with pytest.raises(NegGenError, match="Somebody else"):
-        desk.regenerate(entry.key, 0, "Ben")
+        desk.regenerate(entry.key, entry.seen, "Ben")
     assert server.calls == []
 
 
 def test_the_catalogue_generator_says_something_else(desk: Desk) -> None:
     entry = first(desk)
-    desk.regenerate(entry.key, 0, "Ann")
+    desk.regenerate(entry.key, entry.seen, "Ann")
     after = again(desk, entry)
     assert after.state.verdict == "regenerated"
     assert after.state.record is not None
@@ -218,9 +220,9 @@ def test_a_model_is_asked_again_and_its_answers_are_kept(ready: Workspace, serve
     server.reply = lambda number, body: server.say(answers[number])
     desk = Desk(ready, lambda number: OpenAICompatibleBackend(server.url, "tiny"))
     entry = first(desk)
-    desk.regenerate(entry.key, 0, "Ann")
+    desk.regenerate(entry.key, entry.seen, "Ann")
     assert in_file(desk, entry) == ["A blue mug."]
-    desk.regenerate(entry.key, 1, "Ann")
+    desk.regenerate(entry.key, again(desk, entry).seen, "Ann")
     assert in_file(desk, entry) == ["A black mug."]
     with JournalListing(ready.journal_path) as listing:
         kept = [row for row in listing.answers() if row["generator"].startswith("openai")]
@@ -235,7 +237,7 @@ def test_a_model_without_a_valid_answer_changes_nothing(ready: Workspace, server
     entry = first(desk)
     before = in_file(desk, entry)
     with pytest.raises(NegGenError, match="gave no valid answer: The answer is a refusal"):
-        desk.regenerate(entry.key, 0, "Ann")
+        desk.regenerate(entry.key, entry.seen, "Ann")
     assert len(server.calls) == 3
     assert in_file(desk, entry) == before
     assert read_reviews(ready.journal_path) == []

@@ -89,6 +89,16 @@ def test_a_token_lets_in_and_nothing_else_does(closed: httpx.Client) -> None:
     assert "gradio_config" in page.text
 
 
+def test_a_proxy_has_to_pass_on_the_name_it_was_asked_for(closed: httpx.Client) -> None:
+    asked_for, form = {"Origin": "https://studio.example"}, {"token": TOKEN}
+    upstream = {**asked_for, "Host": "127.0.0.1:7860"}
+    refused = closed.post("/login", data=form, headers=upstream)
+    assert refused.status_code == 403
+    assert "proxy_set_header Host $http_host;" in refused.text
+    passed_on = {**asked_for, "Host": "studio.example"}
+    assert closed.post("/login", data=form, headers=passed_on).status_code == 303
+
+
 def test_what_is_too_long_is_not_read(open_one: httpx.Client) -> None:
     found = open_one.post("/gradio_api/queue/join", content=b"x" * (2 << 20))
     assert found.status_code == 413

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from neggen.data.dataset import Dataset
 from neggen.generation.records import MASK, MODALITIES
@@ -177,7 +176,10 @@ def _records_by_item(data: Dataset) -> list[dict[str, Mapping[str, Any]]]:
     """Return each item's first record by modality, in the order of ``MODALITIES``."""
     assert data.records is not None
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
-    first = data.records.filter(pl.col("completion") == 0).sort("modality")
+    # The first that is left: it need not be number 0, which a person may have rejected alone.
+    first = data.records.sort("modality", "completion").unique(
+        ["item_id", "modality"], keep="first", maintain_order=True
+    )
     for record in first.iter_rows(named=True):
         found.setdefault(record["item_id"], {})[record["modality"]] = record
     return [found.get(item_id, {}) for item_id in data.item_ids]
@@ -187,7 +189,10 @@ def _why_missing(data: Dataset, item: int, side: str) -> str:
     there = data.image_path(item) if side == "image" else data.item_text(item)
     if there is None:
         return f"This item has no {SIDES[side]}; the model leaves that side out for it."
-    return f"The generator gave no valid answer for its {SIDES[side]}; that side is left out."
+    return (
+        f"Nothing is used for its {SIDES[side]} (no valid answer, or rejected in review); that "
+        "side is left out."
+    )
 
 
 def _contrast(data: Dataset, item: int, side: str) -> float | None:

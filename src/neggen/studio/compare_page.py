@@ -13,6 +13,7 @@ from neggen.runs import Run, finished_runs
 from neggen.studio.browse_page import OPEN_JS
 from neggen.studio.desk import Desk
 from neggen.studio.pages import QUICK, page
+from neggen.studio.pictures import Thumbnails
 from neggen.studio.scores import METRICS
 from neggen.studio.versus import compare_users, measured_parts, refuse_unlike, two_lists
 
@@ -100,8 +101,8 @@ class ComparePage:
         try:
             runs = self._run(first), self._run(second)
             refuse_unlike(*runs)
-            (one, data), (other, _) = (_loaded(run.folder, _time(run)) for run in runs)
-            lists = two_lists((one, other), data, part, user, self._desk.thumbnails)
+            (one, data, pictures), (other, *_) = (_loaded(run.folder, _time(run)) for run in runs)
+            lists = two_lists((one, other), data, part, user, pictures)
         except NegGenError as error:
             return [user, "", page("message.html", kind="failed", text=str(error))]
         return [user, page("lists.html", lists=lists, first=first, second=second), ""]
@@ -124,9 +125,10 @@ def _time(run: Run) -> int:
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path, written: int) -> tuple[Recommender, Dataset]:
+def _loaded(folder: Path, written: int) -> tuple[Recommender, Dataset, Thumbnails]:
     run = Run(folder)
-    return run.load_model(), run.load_data()
+    data = run.load_data()
+    return run.load_model(), data, Thumbnails(data, missing_ok=True)
 
 
 def _may_be_compared(run: Run) -> bool:

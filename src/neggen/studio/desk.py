@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.errors import NegGenError
 from neggen.generation.journal.reviews import (
@@ -30,14 +31,16 @@ from neggen.generation.records import (
     fill,
     records_frame,
 )
-from neggen.generation.reviews import BY_HAND, changing, side_digest
-from neggen.studio.entries import Entries, Entry
+from neggen.generation.reviews import BY_HAND, changing
+from neggen.studio.entries import Entries, Entry, Seen
 from neggen.studio.pictures import Thumbnails
 from neggen.studio.regenerate import MakeBackend, another_record
 from neggen.workspace import Workspace, atomic_path
 
-ELSEWHERE = "Somebody else has decided about this meanwhile; look at it again."
+ELSEWHERE = "Somebody else has changed this meanwhile; look at it again."
 """What is said to whoever decides on what they have not seen."""
+Stamp = tuple[int, int] | None
+"""When a file was written last and its size, or None if it is not there."""
 DRAWS = 4
 """How often another answer is asked for until one is not the same again."""
 LONGEST_NAME = 80
@@ -49,9 +52,12 @@ class Desk:
 
     Attributes:
         workspace: what is reviewed.
-        data: its catalogue.
-        thumbnails: its pictures.
+        data: its catalogue, read anew after an import.
+        thumbnails: the pictures of ``data``.
     """
+
+    data: Dataset
+    thumbnails: Thumbnails
 
     def __init__(self, workspace: Workspace, make_backend: MakeBackend) -> None:
         """Open the catalogue.
@@ -61,12 +67,11 @@ class Desk:
             make_backend: makes who answers when another record is asked for.
         """
         self.workspace = workspace
-        self.data = load_dataset(workspace)
-        self.thumbnails = Thumbnails(self.data, missing_ok=True)
         self._make_backend = make_backend
         self._lock = threading.RLock()
         self._entries: Entries | None = None
-        self._stamp: object = None
+        self._stamps: list[Stamp] = []
+        self._read_catalogue()
 
     @property
     def entries(self) -> Entries:
@@ -76,39 +81,41 @@ class Desk:
             NegGenError: If a file of the workspace is damaged.
         """
         with self._lock:
-            stamp = self._files()
-            if self._entries is None or stamp != self._stamp:
+            if _stamp(self.workspace.manifest_path) not in (self._imported, None):
+                self._read_catalogue()
+            if self._entries is None or self._files() != self._stamps:
                 self._entries = self._read()
-                self._stamp = self._files()
+                self._stamps = self._files()
             return self._entries
 
-    def approve(self, key: Key, seen: int, reviewer: str) -> None:
+    def approve(self, key: Key, seen: Seen, reviewer: str) -> None:
         """Agree to a record as it is.
 
         Args:
             key: which one.
-            seen: number of its latest review that the reviewer knew of.
+            seen: what the reviewer saw of it.
             reviewer: who decides.
 
         Raises:
-            NegGenError: If there is no record, somebody decided meanwhile, or it cannot be kept.
+            NegGenError: If there is no record, it is another one or about something else than was
+                seen, or the decision cannot be kept.
         """
         before = self._having_record(key)
-        self._decide(key, seen, "approve", reviewer, State("approved", before.state.record))
+        self._decide(before, seen, "approve", reviewer, State("approved", before.state.record))
 
-    def reject(self, key: Key, seen: int, reviewer: str) -> None:
+    def reject(self, key: Key, seen: Seen, reviewer: str) -> None:
         """Let an item go without a record; arguments and errors as for :meth:`approve`."""
         before = self._having_record(key)
-        self._decide(key, seen, "reject", reviewer, State("rejected", before.state.record))
+        self._decide(before, seen, "reject", reviewer, State("rejected", before.state.record))
 
     def edit(
-        self, key: Key, seen: int, reviewer: str, marked: str, replacements: tuple[str, ...]
+        self, key: Key, seen: Seen, reviewer: str, marked: str, replacements: tuple[str, ...]
     ) -> None:
         """Write a record anew, checked as an answer of a generator is.
 
         Args:
             key: which one.
-            seen: number of its latest review that the reviewer knew of.
+            seen: what the reviewer saw of it.
             reviewer: who decides.
             marked: the description with square brackets around key attributes.
             replacements: one a pair of brackets.
@@ -124,11 +131,12 @@ class Desk:
         except InvalidAnswer as problem:
             raise NegGenError(problem.reason) from None
         generator = (entry.state.record or {}).get("generator", BY_HAND)
-        self._decide(key, seen, "edit", reviewer, State("edited", _row(record, generator)))
+        self._decide(entry, seen, "edit", reviewer, State("edited", _row(record, generator)))
 
-    def regenerate(self, key: Key, seen: int, reviewer: str) -> None:
+    def regenerate(self, key: Key, seen: Seen, reviewer: str) -> None:
         """Ask the backend for another record; arguments and errors as for :meth:`approve`."""
-        entry = self._entry(key)
+        with self._lock:
+            entry, data = self._entry(key), self.data
         _named(reviewer)  # before anything is paid
         if entry.seen != seen:
             raise NegGenError(ELSEWHERE)
@@ -137,7 +145,7 @@ class Desk:
         for number in range(again * DRAWS, (again + 1) * DRAWS):
             backend = self._make_backend(number)
             record, generator = another_record(
-                self.workspace, self.data, entry.item, cast(Modality, modality), backend
+                self.workspace, data, entry.item, cast(Modality, modality), backend
             )
             row = _row(record.model_copy(update={"completion": completion}), generator)
             if entry.state.record is None or row["negative"] != entry.state.record["negative"]:
@@ -147,54 +155,64 @@ class Desk:
                 f"{generator} says the same again about the {modality} of item '{item_id}'; edit "
                 "it by hand."
             )
-        self._decide(key, seen, "regenerate", reviewer, State("regenerated", row))
+        self._decide(entry, seen, "regenerate", reviewer, State("regenerated", row))
 
-    def undo(self, key: Key, seen: int, reviewer: str) -> None:
-        """Take the latest decision back; arguments and errors as for :meth:`approve`."""
-        last = self._entry(key).undoable
+    def undo(self, key: Key, seen: Seen, reviewer: str) -> None:
+        """Take the latest decision back; arguments and errors as for :meth:`approve`.
+
+        What was decided about an earlier text or picture stays as it is: the record was another.
+        """
+        before = self._entry(key)
+        last = before.undoable
         if last is None:
-            raise NegGenError(f"Nothing was decided about the {key[1]} of item '{key[0]}' yet.")
-        self._decide(key, seen, "undo", reviewer, last.before, undoes=last.number)
+            raise NegGenError(
+                f"Nothing was decided about the {key[1]} of item '{key[0]}' as it is now."
+            )
+        self._decide(before, seen, "undo", reviewer, last.before, undoes=last.number)
 
     def _decide(
         self,
-        key: Key,
-        seen: int,
+        before: Entry,
+        seen: Seen,
         action: Action,
         reviewer: str,
         after: State,
         undoes: int | None = None,
     ) -> None:
+        """Keep what was decided about ``before``, if that is what was seen and still is there."""
         reviewer = _named(reviewer)
+        key = before.key
         with self._lock:
-            entry = self._entry(key)
-            self._refuse_another_description(key, after)
-            digest = side_digest(self.data, entry.item, key[1])
-            review = Review(key, action, reviewer, digest, entry.state, after, undoes)
-            self._begin_records()
-            if not add_review(self.workspace.journal_path, review, seen):
+            entries = self.entries
+            self._refuse_while_importing()
+            now = entries.find(key)
+            if now is None or not now.seen == before.seen == seen:
+                raise NegGenError(ELSEWHERE)
+            _refuse_another_description(entries, key, after)
+            review = Review(key, action, reviewer, before.describes, before.state, after, undoes)
+            if not self._keep(review, seen):
                 raise NegGenError(ELSEWHERE)
             self._entries = None
             _ = self.entries  # puts the review into the records
 
-    def _refuse_another_description(self, key: Key, after: State) -> None:
-        """Refuse a record whose description is not that of the item's other negatives."""
-        if after.used is None:
-            return
-        for other in self.entries.siblings(key):
-            if other.used and other.used["description"] != after.used["description"]:
-                raise NegGenError(
-                    f"The {key[1]} of item '{key[0]}' has further negatives of another "
-                    "description; change only the replacements, or reject the others first."
-                )
-
-    def _begin_records(self) -> None:
-        """Begin a file of records if there is none, which a review could be put into."""
+    def _keep(self, review: Review, seen: Seen) -> bool:
+        """Keep a review unless somebody, or a generator, was faster; return whether it is kept."""
         path = self.workspace.records_path
         with changing(path):
-            if not path.is_file():
+            if _stamp(path) != self._stamps[0]:
+                return False
+            if not path.is_file():  # the review is to be put into it
                 with atomic_path(path) as temporary:
                     records_frame([], BY_HAND).write_parquet(temporary)
+            return add_review(self.workspace.journal_path, review, seen.number)
+
+    def _refuse_while_importing(self) -> None:
+        """Refuse to decide about a catalogue of which nobody knows what it will be."""
+        if _stamp(self.workspace.manifest_path) is None:
+            raise NegGenError(
+                f"{self.workspace.path} is being imported anew; wait until that is done, or import "
+                "it again with --overwrite if that was cut short."
+            )
 
     def _entry(self, key: Key) -> Entry:
         entry = self.entries.find(key)
@@ -211,6 +229,12 @@ class Desk:
             )
         return entry
 
+    def _read_catalogue(self) -> None:
+        imported = _stamp(self.workspace.manifest_path)  # first: an import may begin meanwhile
+        data = load_dataset(self.workspace)
+        self.data, self.thumbnails = data, Thumbnails(data, missing_ok=True)
+        self._imported, self._entries = imported, None
+
     def _read(self) -> Entries:
         path, journal = self.workspace.records_path, self.workspace.journal_path
         records = (
@@ -221,7 +245,7 @@ class Desk:
         quality = self.workspace.quality_dir / "items.parquet"
         return Entries(self.data, records, read_reviews(journal), quality)
 
-    def _files(self) -> list[tuple[int, int] | None]:
+    def _files(self) -> list[Stamp]:
         journal = self.workspace.journal_path
         paths = (
             self.workspace.records_path,
@@ -230,6 +254,18 @@ class Desk:
             self.workspace.quality_dir / "items.parquet",
         )
         return [_stamp(path) for path in paths]
+
+
+def _refuse_another_description(entries: Entries, key: Key, after: State) -> None:
+    """Refuse a record whose description is not that of the item's other negatives."""
+    if after.used is None:
+        return
+    for other in entries.siblings(key):
+        if other.used and other.used["description"] != after.used["description"]:
+            raise NegGenError(
+                f"The {key[1]} of item '{key[0]}' has further negatives of another "
+                "description; change only the replacements, or reject the others first."
+            )
 
 
 def _named(reviewer: str) -> str:
@@ -249,7 +285,8 @@ def _row(record: Record, generator: str) -> dict[str, Any]:
     return records_frame([record], generator).to_dicts()[0]
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> Stamp:
+    """Return what changes with a file, or None if it is not there."""
     try:
         stat = path.stat()
     except FileNotFoundError:

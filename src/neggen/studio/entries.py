@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -31,6 +33,18 @@ OPEN = ("open", "regenerated")
 STATUSES = ("open", "approved", "edited", "regenerated", "rejected")
 
 
+class Seen(NamedTuple):
+    """What there was of an entry when somebody looked at it.
+
+    Attributes:
+        number: of the latest review of it, 0 for none.
+        shown: a SHA-256 of its record and of the text or picture that this describes.
+    """
+
+    number: int
+    shown: str
+
+
 @dataclass(frozen=True)
 class Entry:
     """One description and negative of an item, or the lack of one.
@@ -39,7 +53,7 @@ class Entry:
         key: item, modality and completion.
         item: internal index of the item.
         state: the record and what was decided about it.
-        seen: number of the latest review of it, 0 for none.
+        describes: a SHA-256 of the side of the item as it is now.
         figures: measures by what to call them; empty if it was not measured as it is.
         why: what is bad about it, in words, or empty.
         reviews: what was decided about it, oldest first.
@@ -48,15 +62,22 @@ class Entry:
     key: Key
     item: int
     state: State
-    seen: int
+    describes: str
     figures: Mapping[str, float]
     why: str
     reviews: tuple[Review, ...]
 
     @property
+    def seen(self) -> Seen:
+        """What whoever looks at it now has seen."""
+        shown = json.dumps([self.state.record, self.describes], sort_keys=True)
+        number = self.reviews[-1].number if self.reviews else 0
+        return Seen(number, hashlib.sha256(shown.encode()).hexdigest())
+
+    @property
     def undoable(self) -> Review | None:
-        """The review that an undo would take back."""
-        return to_undo(self.reviews, self.key)
+        """The review that an undo would take back, of those about the side as it is now."""
+        return to_undo(self.reviews, self.key, self.describes)
 
 
 class Entries:
@@ -102,13 +123,13 @@ class Entries:
         """Return an entry, or None if there is none (any more)."""
         if key[0] not in self._position or key not in self._keys:
             return None
-        item, last = self._position[key[0]], self._latest.get(key)
+        item = self._position[key[0]]
         measured = self._quality.get(key, {})
         return Entry(
             key=key,
             item=item,
             state=self._state(key),
-            seen=0 if last is None else last.number,
+            describes=side_digest(self._data, item, key[1]),
             figures={
                 label: measured[name]
                 for name, label in FIGURES.items()

@@ -37,6 +37,11 @@ _POLICY = (
     "manifest-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
 )
 """Gradio compiles its pages in the browser; handlers in markup, which it does not need, are off."""
+_FOREIGN = (
+    "Requests of other sites are not served; if this is the studio's own page behind a proxy, have "
+    "the proxy pass on the name it was asked for, as nginx does with: "
+    "proxy_set_header Host $http_host;"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -78,7 +83,7 @@ class Guard:
             # A page of another site can send its own name here, which leads to this machine.
             return PlainTextResponse("Without a token only requests to localhost are served.", 403)
         if (origin := headers.get("origin")) is not None and urlsplit(origin).netloc != host:
-            return PlainTextResponse("Requests of other sites are not served.", 403)
+            return PlainTextResponse(_FOREIGN, 403)
         length = headers.get("content-length", "0" if scope["method"] == "GET" else "")
         if not length.isdecimal() or int(length) > LONGEST_BODY:
             return PlainTextResponse("That is too long, or does not say how long it is.", 413)

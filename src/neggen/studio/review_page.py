@@ -12,11 +12,12 @@ from neggen.generation.journal.reviews import Key
 from neggen.studio.cards import SIDES, record_view
 from neggen.studio.choosing import ANY, SIDE_CHOICES, STATUS_CHOICES, TO_REVIEW, queue
 from neggen.studio.desk import Desk, marked_text
+from neggen.studio.entries import Seen
 from neggen.studio.pages import QUICK, page
 from neggen.studio.pictures import LARGE
 
-Seen = tuple[Key, int] | None
-"""What a browser shows: which entry, and the number of its latest review."""
+Place = tuple[Key, Seen] | None
+"""What a browser shows: which entry, and what there was of it."""
 Shown = list[Any]
 """New values of :attr:`ReviewPage.outputs`."""
 
@@ -135,18 +136,18 @@ class ReviewPage:
         replacements = "" if record is None else "\n".join(record["replacements"])
         return [card, marked, replacements, place, message, (entry.key, entry.seen)]
 
-    def _step(self, by: int, seen: Seen, status: str, side: str) -> Shown:
+    def _step(self, by: int, seen: Place, status: str, side: str) -> Shown:
         keys = queue(self._desk.entries, side=side, status=status)
         if seen is None or seen[0] not in keys:
             return self.first(status, side)
         return self.show(keys[(keys.index(seen[0]) + by) % len(keys)], status, side)
 
     def _approve(
-        self, reviewer: str, seen: Seen, status: str, side: str, marked: str, replacements: str
+        self, reviewer: str, seen: Place, status: str, side: str, marked: str, replacements: str
     ) -> Shown:
-        def change(key: Key, number: int) -> None:
+        def change(key: Key, saw: Seen) -> None:
             entry = self._desk.entries.find(key)
-            record = None if entry is None else entry.state.record
+            record = None if entry is None or entry.seen != saw else entry.state.record
             if record is not None and (marked.strip(), _lines(replacements)) != (
                 marked_text(record),
                 tuple(record["replacements"]),
@@ -155,60 +156,65 @@ class ReviewPage:
                     "You have changed the text: save it first (Ctrl+Enter), which is as good as "
                     "approving it."
                 )
-            self._desk.approve(key, number, reviewer)
+            self._desk.approve(key, saw, reviewer)
 
         return self._try(change, "approve", seen, status, side, onward=True)
 
-    def _reject(self, reviewer: str, seen: Seen, status: str, side: str) -> Shown:
-        def change(key: Key, number: int) -> None:
-            self._desk.reject(key, number, reviewer)
+    def _reject(self, reviewer: str, seen: Place, status: str, side: str) -> Shown:
+        def change(key: Key, saw: Seen) -> None:
+            self._desk.reject(key, saw, reviewer)
 
         return self._try(change, "reject", seen, status, side, onward=True)
 
-    def _undo(self, reviewer: str, seen: Seen, status: str, side: str) -> Shown:
-        def change(key: Key, number: int) -> None:
-            self._desk.undo(key, number, reviewer)
+    def _undo(self, reviewer: str, seen: Place, status: str, side: str) -> Shown:
+        def change(key: Key, saw: Seen) -> None:
+            self._desk.undo(key, saw, reviewer)
 
         return self._try(change, "undo", seen, status, side)
 
     def _save(
-        self, reviewer: str, seen: Seen, status: str, side: str, marked: str, replacements: str
+        self, reviewer: str, seen: Place, status: str, side: str, marked: str, replacements: str
     ) -> Shown:
-        def change(key: Key, number: int) -> None:
-            self._desk.edit(key, number, reviewer, marked, _lines(replacements))
+        def change(key: Key, saw: Seen) -> None:
+            self._desk.edit(key, saw, reviewer, marked, _lines(replacements))
 
         return self._try(change, "edit", seen, status, side)
 
-    def _regenerate(self, reviewer: str, seen: Seen, status: str, side: str) -> Iterator[Shown]:
+    def _regenerate(self, reviewer: str, seen: Place, status: str, side: str) -> Iterator[Shown]:
         waiting = page("message.html", kind="busy", text="Asking for another answer …")
         yield [gr.skip()] * 4 + [waiting, gr.skip()]
 
-        def change(key: Key, number: int) -> None:
-            self._desk.regenerate(key, number, reviewer)
+        def change(key: Key, saw: Seen) -> None:
+            self._desk.regenerate(key, saw, reviewer)
 
         yield self._try(change, "regenerate", seen, status, side)
 
     def _try(
         self,
-        change: Callable[[Key, int], None],
+        change: Callable[[Key, Seen], None],
         action: str,
-        seen: Seen,
+        seen: Place,
         status: str,
         side: str,
         *,
         onward: bool = False,
     ) -> Shown:
-        """Change the entry that is shown; then show it, or the one after it in the queue."""
+        """Change the entry that is shown; then show it, or the one after it in the queue.
+
+        What was typed stays if it could not be done, unless another record is shown then, which it
+        would overwrite: only whoever wanted to save it keeps it.
+        """
         if seen is None:
             return self.first(status, side)
-        key, number = seen
+        key, saw = seen
         before = queue(self._desk.entries, side=side, status=status)
         try:
-            change(key, number)
+            change(key, saw)
         except NegGenError as error:
             shown = self.show(key, status, side, str(error), "failed")
-            for typed in (self.marked, self.replacements):
-                shown[self.outputs.index(typed)] = gr.skip()
+            if action == "edit" or shown[self.outputs.index(self.seen)] == seen:
+                for typed in (self.marked, self.replacements):
+                    shown[self.outputs.index(typed)] = gr.skip()
             return shown
         if onward and key in before:
             left = set(queue(self._desk.entries, side=side, status=status)) - {key}

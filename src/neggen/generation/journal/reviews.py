@@ -139,14 +139,23 @@ def latest(reviews: Iterable[Review]) -> dict[Key, Review]:
     return {review.key: review for review in reviews}
 
 
-def to_undo(reviews: Iterable[Review], key: Key) -> Review | None:
-    """Return the review of a record that an undo would take back, if any is left."""
+def to_undo(reviews: Iterable[Review], key: Key, describes: str | None = None) -> Review | None:
+    """Return the review of a record that an undo would take back, if any is left.
+
+    Args:
+        reviews: all of them, oldest first.
+        key: the record.
+        describes: the SHA-256 of the side of the item as it is now: what was decided before or
+            while it was another is not taken back. None to ask whatever they describe.
+    """
     standing: list[Review] = []
     for review in reviews:
         if review.key != key:
             continue
-        if review.action == "undo":
-            standing.pop()
+        if describes is not None and review.describes != describes:
+            standing = []
+        elif review.action == "undo":
+            standing = [other for other in standing if other.number != review.undoes]
         else:
             standing.append(review)
     return standing[-1] if standing else None
