@@ -19,9 +19,12 @@ from neggen.models.history import History
 from neggen.negatives.base import Batch
 from neggen.negatives.lookup import look_up
 from neggen.seeding import seeded
-from neggen.training.losses import info_nce, separation
+from neggen.training.losses import counterfactual, info_nce, separation
 from neggen.training.trainable import Measure, Trainable, dot_scorer
 
+LOG_SCALE = 3.0
+"""Of s, to begin with: effects and profiles are no longer than 1, so that without a scale of about
+20 the loss could hardly tell a large margin from none."""
 ALIGNED = 512
 """Rows of a batch that L_align looks at, since its cost is quadratic in them."""
 SPREAD_USERS = 4096
@@ -84,7 +87,7 @@ class NegGenModule(Trainable):
         base_items = base.item_factors()
         with seeded(config.seed):
             self.align = nn.Linear(base_items.shape[1], config.dim, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE))
         self.register_buffer("effect_weight", torch.tensor(0.0))
         self.to(device)
         self.base_items = base_items.to(device)
@@ -100,42 +103,46 @@ class NegGenModule(Trainable):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return L_bpr + β L_cf + α L_align + γ L_sep of a batch."""
-        wanted = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
+        ranked = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # [batch, 1 + k]
+        used = None
         if self.base_users is None:
-            sample = self.history.sample(batch.users, generator)  # [batch, sample]
-            wanted = torch.cat([wanted, sample], dim=1)  # [batch, 1 + k + sample]
+            used = self.history.sample(batch.users, generator)  # [batch, sample]
+        wanted = ranked if used is None else torch.cat([ranked, used], dim=1)
         effects, counterfactuals, contexts = self._of(wanted, generator)
-        drawn = batch.negatives.shape[1]
-        positives, negatives, used = torch.split(
-            effects, [1, drawn, wanted.shape[1] - 1 - drawn], dim=1
-        )
-        positives = positives.squeeze(1)  # [batch, d]
-        if self.base_users is None:
-            others = wanted[:, 1 + drawn :] != batch.positives[:, None]
-            weights = others / others.sum(1, keepdim=True).clamp(min=1)  # [batch, sample]
-            profiles = (used * weights[..., None]).sum(1)  # [batch, d]
-        else:
-            profiles = self.base_users[batch.users]
-        profiles = profiles * self.log_scale.exp()
+        positives, negatives = effects[:, 0], effects[:, 1 : ranked.shape[1]]  # [batch, …, d]
+        users = self._users(batch, used, effects[:, ranked.shape[1] :])  # [batch, d]
 
-        margin = torch.einsum("bd,bkd->bk", profiles, positives[:, None] - negatives)  # [batch, k]
-        total = F.softplus(-margin).mean()
+        margin = torch.einsum("bd,bkd->bk", users, positives[:, None] - negatives)  # [batch, k]
+        loss = F.softplus(-margin).mean()
         if self.config.beta:
-            contrast = positives[:, None] - counterfactuals  # [batch, completions, d]
-            change = torch.einsum("bd,bkd->bk", profiles, contrast)
-            there = counterfactuals.any(-1)  # [batch, completions]
-            opposed = (F.softplus(-change) * there).sum() / there.sum().clamp(min=1)
-            total = total + self.config.beta * opposed
+            loss = loss + self.config.beta * counterfactual(users, positives, counterfactuals)
         if self.config.alpha:
             few = slice(0, ALIGNED)  # every row is contrasted with every other
             items = batch.positives[few]
             anchors = self.align(self.base_items[items])  # [few, d]
-            total = total + self.config.alpha * info_nce(
+            loss = loss + self.config.alpha * info_nce(
                 anchors, positives[few], counterfactuals[few], self.config.tau, items
             )
         if self.config.gamma:
-            total = total + self.config.gamma * separation(positives, contexts)
-        return total
+            loss = loss + self.config.gamma * separation(positives, contexts)
+        return loss
+
+    def _users(self, batch: Batch, used: Tensor | None, effects: Tensor) -> Tensor:
+        """Return s p_u, or s e_u, of a batch, ``[batch, d]``.
+
+        Args:
+            batch: the step.
+            used: items of the users' histories, ``[batch, sample]``; the positive does not count.
+            effects: c of these items, ``[batch, sample, d]``.
+        """
+        if used is None:
+            assert self.base_users is not None  # or else there is a history
+            users = self.base_users[batch.users]
+        else:
+            others = used != batch.positives[:, None]  # [batch, sample]
+            weights = others / others.sum(1, keepdim=True).clamp(min=1)
+            users = (effects * weights[..., None]).sum(1)
+        return users * self.log_scale.exp()
 
     def _of(self, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return effects of the wanted items, counterfactuals and contexts of the first column.
@@ -174,9 +181,7 @@ class NegGenModule(Trainable):
     def validate(self, measure: Measure) -> dict[str, float]:
         """Measure every candidate for λ and keep the best one."""
         tastes, found = self.learned()
-        unit = torch.ones_like(self.base_spread)
-        if self.base_users is None:
-            unit = self.base_spread / spread(tastes[self.some_users] @ found.effects.T)
+        unit = self._unit(tastes, found)
         base = _Kept(self.base_scores)
         best: dict[str, float] = {}
         for candidate in self.config.effect_weights:
@@ -186,6 +191,16 @@ class NegGenModule(Trainable):
                 best = figures
                 self.effect_weight.copy_(weight)
         return best
+
+    def settle(self) -> None:
+        """Take the first candidate for λ, which is the only one where nothing validates."""
+        self.effect_weight.copy_(self.config.effect_weights[0] * self._unit(*self.learned()))
+
+    def _unit(self, tastes: Tensor, found: Effects) -> Tensor:
+        """Return what a λ of 1 is: how far base scores spread over how far causal ones do."""
+        if self.base_users is not None:
+            return torch.ones_like(self.base_spread)
+        return self.base_spread / spread(tastes[self.some_users] @ found.effects.T)
 
 
 class _Kept:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from neggen.config import TrainConfig
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import Scorer, candidates_of
+from neggen.evaluation.ranking import candidates_of
 from neggen.negatives.base import Batch, Sampler
 from neggen.training import distributed
 from neggen.training.checkpoint import under
@@ -111,17 +112,10 @@ def train(
     def validate() -> dict[str, float] | None:
         if valid is None:
             return None
-
-        def measure(scorer: Scorer) -> dict[str, float]:
-            return distributed.ranking_figures(
-                scorer,
-                interactions,
-                valid,
-                ks=VALIDATION_KS,
-                candidates=candidates,
-                device=device,
-            )
-
+        measure = partial(
+            distributed.ranking_figures, seen=interactions, target=valid, ks=VALIDATION_KS,
+            candidates=candidates, device=device,
+        )  # fmt: skip
         with torch.no_grad():
             return module.validate(measure)
 
@@ -135,27 +129,12 @@ def train(
         best = _copy_state(module)
     saved_at = time.monotonic()
 
-    parameters = list(module.parameters())
     while not state.finished:
         started = time.monotonic()
-        module.begin_epoch(state.epoch + 1, generator)
-        order = torch.randperm(len(users), generator=generator, device=device)
-        total = torch.zeros((), device=device)
-        for whole in _batches(module.sampler, users, positives, order, config, generator):
-            batch, part = distributed.share(whole, module.by_row)
-            loss = part * module.loss(batch, generator)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            distributed.add_up(parameter.grad for parameter in parameters)
-            optimizer.step()
-            total += loss.detach() * len(whole.users)
-        distributed.add_up([total])
+        mean_loss = _one_epoch(
+            module, users, positives, optimizer, config, generator, state.epoch + 1
+        )
         state.epoch += 1
-        mean_loss = float(total) / len(users)
-        if not math.isfinite(mean_loss):
-            raise NegGenError(
-                f"The loss became {mean_loss} in epoch {state.epoch}; lower learning_rate."
-            )
         log = EpochLog(state.epoch, mean_loss, time.monotonic() - started)
         due = log.epoch % every == 0 or log.epoch == config.epochs
         if _judge(log, validate() if due else None, weight, state, config, on_epoch):
@@ -168,12 +147,45 @@ def train(
 
     if valid is None:
         with torch.no_grad():
-            module.validate(lambda _: {config.metric: 0.0})  # it takes the only choice it has
+            module.settle()
         return state
     told = {tuple(log.valid.values()) for log in state.history if log.valid}
     if candidates is None or len(told) > 1:  # else these are new items that it cannot tell apart
         module.load_state_dict(best)
     return state
+
+
+def _one_epoch(
+    module: Trainable,
+    users: Tensor,
+    positives: Tensor,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    generator: torch.Generator,
+    epoch: int,
+) -> float:
+    """Take every interaction once, in a random order, and return the mean loss.
+
+    Raises:
+        NegGenError: If that is no finite number.
+    """
+    module.begin_epoch(epoch, generator)
+    parameters = list(module.parameters())
+    order = torch.randperm(len(users), generator=generator, device=users.device)
+    total = torch.zeros((), device=users.device)  # read once an epoch: a GPU need not wait
+    for whole in _batches(module.sampler, users, positives, order, config, generator):
+        batch, share = distributed.share(whole, module.by_row)
+        loss = share * module.loss(batch, generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        distributed.add_up(parameter.grad for parameter in parameters)
+        optimizer.step()
+        total += loss.detach() * len(whole.users)
+    distributed.add_up([total])
+    mean_loss = float(total) / len(users)
+    if not math.isfinite(mean_loss):
+        raise NegGenError(f"The loss became {mean_loss} in epoch {epoch}; lower learning_rate.")
+    return mean_loss
 
 
 def _batches(

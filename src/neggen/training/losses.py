@@ -17,6 +17,19 @@ def separation(effects: Tensor, contexts: Tensor) -> Tensor:
     return F.cosine_similarity(effects, contexts, dim=-1).abs().mean()
 
 
+def counterfactual(users: Tensor, effects: Tensor, counterfactuals: Tensor) -> Tensor:
+    """How often a changed item would win: mean of −log σ(u · (c − n)) over the n that there are.
+
+    Args:
+        users: u, ``[batch, d]``.
+        effects: c, ``[batch, d]``.
+        counterfactuals: n, ``[batch, completions, d]``; a zero one is none.
+    """
+    margin = torch.einsum("bd,bkd->bk", users, effects[:, None] - counterfactuals)
+    there = counterfactuals.any(-1)  # [batch, completions]
+    return (F.softplus(-margin) * there).sum() / there.sum().clamp(min=1)
+
+
 def info_nce(
     anchors: Tensor,
     positives: Tensor,

@@ -57,6 +57,12 @@ class Trainable(nn.Module, ABC):
         """
         return measure(self.scorer())
 
+    def settle(self) -> None:
+        """Take what would be chosen on validation where there is none; the loop ends with it.
+
+        A module that overrides :meth:`validate` overrides this, too.
+        """
+
 
 class Factors(Trainable):
     """A module whose score is the dot product, or the cosine, of a user and an item embedding."""
