@@ -327,18 +327,39 @@ def test_busy_servers_are_asked_again_as_they_say(shop: Shop, tmp_path: Path) ->
     past = "Wed, 21 Oct 2015 07:28:00 GMT"
     shop.routes = {
         "/busy": after(2, 429, "0"), "/broken": after(1, 503, past),
-        "/dead": after(99, 500, "0"), "/closed": after(1, 429, "86400"), "/no": after(1, 403, "0"),
+        "/dead": after(99, 500, "0"), "/no": after(1, 403, "86400"),
         "/odd": after(1, 503, "Mon, 01 Jan 2024 00:00:00 +99999999999999"),
     }  # fmt: skip
     urls = [shop.url(path) for path in shop.routes]
     names, (note,) = download(tmp_path, *urls, allow_hosts=(shop.host,))
-    assert [name is not None for name in names] == [True, True, False, False, False, True]
-    assert shop.asked() == {
-        "/busy": 3, "/broken": 2, "/dead": 3, "/closed": 1, "/no": 1, "/odd": 2,
-    }  # fmt: skip
-    assert {"http 500 (1)", "http 429 (1)", "http 403 (1)"} <= set(
-        note.partition(": ")[2].partition(";")[0].split(", ")
-    )
+    assert [name is not None for name in names] == [True, True, False, False, True]
+    assert shop.asked() == {"/busy": 3, "/broken": 2, "/dead": 3, "/no": 1, "/odd": 2}
+    assert "downloaded: http 500 (1), http 403 (1);" in note
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_host_that_asks_for_long_is_left_alone_at_once(
+    shop: Shop, tmp_path: Path, redirected: bool
+) -> None:
+    async def closed(request: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "86400"})
+
+    async def onward(request: web.Request) -> web.Response:
+        target = f"//closed.example:{shop.port}/{request.path[1:]}-there"
+        return web.Response(status=302, headers={"Location": target})
+
+    paths = [f"/{number}" for number in range(50)]
+    shop.routes = dict.fromkeys(paths, onward if redirected else closed)
+    shop.routes |= {f"{path}-there": closed for path in paths}
+    host, open_host = f"first.example:{shop.port}", f"open.example:{shop.port}"
+    allowed = (host, open_host, f"closed.example:{shop.port}")
+    urls = [*(shop.url(path, host) for path in paths), shop.url("/a", open_host)]
+    options = {"allow_hosts": allowed, "resolver": lambda: Names("127.0.0.1")}
+    names, (note,) = download(tmp_path, *urls, **options)
+    assert [name is not None for name in names] == [False] * 50 + [True]
+    refused = [each for each in shop.requests if shop.routes.get(each.path) is closed]
+    assert len(refused) <= 4, "no more than were under way"
+    assert f"host given up ({50 - len(refused)}), http 429 ({len(refused)})" in note
 
 
 def test_a_cut_connection_is_tried_again(shop: Shop, tmp_path: Path) -> None:
@@ -375,6 +396,22 @@ def test_hosts_are_treated_politely(shop: Shop, tmp_path: Path) -> None:
     assert download(tmp_path, *urls, concurrency=6, per_host=2, **options)[1] == ()
     assert [shop.most[f"{name}.example"] for name in "abcd"] == [2, 2, 2, 2]
     assert shop.most["all"] == 6
+
+
+def test_many_hosts_are_asked_in_turn(shop: Shop, tmp_path: Path) -> None:
+    hosts = [f"h{number}.example:{shop.port}" for number in range(400)]
+    urls = [shop.url("/", host) for host in hosts]
+    tasks: list[int] = []
+    names, notes = download(
+        tmp_path,
+        *urls,
+        concurrency=8,
+        allow_hosts=tuple(hosts),
+        resolver=lambda: Names("127.0.0.1"),
+        on_progress=lambda *_: tasks.append(len(asyncio.all_tasks())),
+    )
+    assert (None in names, notes) == (False, ())
+    assert max(tasks) < 150
 
 
 def test_a_host_that_many_redirect_to_is_treated_politely(shop: Shop, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -207,6 +208,23 @@ def test_who_has_no_training_interactions_has_no_taste(
     with pytest.raises(NegGenError, match=f"Nothing that '{user}' is known to have used in train"):
         model.recommend_new_items(later, [user])
     assert len(model.recommend_new_items(later, [user, known.user_ids[3]], k=1)) == 2
+
+
+def test_users_that_are_named_are_not_looked_for_among_all(
+    shop: Dataset, newcomers: tuple[Dataset, Dataset]
+) -> None:
+    known, later = newcomers
+    later = later.replace(vectors=encode_records(later, shop.records, WORDS))
+    model, user = LinearNegGen().fit(known), known.user_ids[3]
+    expected = model.recommend_new_items(later, [user])
+    others = pl.Series([f"another user {number}" for number in range(300_000)])
+    model.user_ids = pl.concat([known.user_ids, others.rename(known.user_ids.name)])
+    tracemalloc.start()
+    try:
+        assert model.recommend_new_items(later, [user]).equals(expected)
+        assert tracemalloc.get_traced_memory()[1] < 4e6, "a list of all would take 20 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_model_of_ids_is_trained_though_new_items_tell_it_nothing(shop: Dataset) -> None:

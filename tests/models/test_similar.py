@@ -51,6 +51,38 @@ def test_item_models_compare_what_goes_with_items() -> None:
     assert np.array_equal(knn.item_vectors(items).numpy(), knn.similarity.toarray()[[5, 2]])
 
 
+@pytest.mark.parametrize("model", [EASE(regularization=3.0), ItemKNN(neighbors=15, shrink=1)])
+def test_vectors_as_long_as_the_catalogue_are_measured_once(
+    model: EASE | ItemKNN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered: list[int] = []
+    asked = type(model).item_vectors
+
+    def counting(self: EASE | ItemKNN, items: Tensor) -> Tensor:
+        gathered.append(len(items))
+        return asked(self, items)
+
+    monkeypatch.setattr(type(model), "item_vectors", counting)
+    data = checkerboard()
+    names, items = data.item_ids.to_list(), data.items.copy()
+    items[items == 7] = 8  # which leaves one item without a vector
+    for drawn in (data, data.replace(items=items), data):  # by another fit, other norms
+        model.fit(drawn)
+        vectors = asked(model, torch.arange(40))
+        norms = vectors.norm(dim=1)
+        cosines = vectors @ vectors.T / norms / norms[:, None]
+        for _ in range(2):
+            gathered.clear()
+            found = model.similar_items(names, 100)
+            assert sum(gathered) == 40, "those that were asked for"
+        known = int((norms > 0).sum())
+        assert known == (39 if drawn is not data else 40)
+        assert len(found) == known * (known - 1)
+        for one, _, other, score in found.iter_rows():
+            expected = float(cosines[names.index(one), names.index(other)])
+            assert score == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_list_of_ids_is_no_string() -> None:
     model = Popularity().fit(checkerboard())
     with refuses("one string, 'user-07'"):

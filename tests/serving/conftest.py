@@ -43,11 +43,16 @@ def until(happened: Callable[[], bool], seconds: float = 30) -> None:
 
 @dataclass
 class Server:
-    """A server that runs."""
+    """A server that runs, or is about to."""
 
     process: subprocess.Popen[str]
-    url: str
     log_path: Path
+    url: str = ""
+
+    def wait(self) -> None:
+        """Wait until it says where it is."""
+        self.url = self.process.stdout.readline().strip()
+        assert self.url.startswith("http://127.0.0.1:"), self.log_path.read_text()
 
     def log(self) -> list[dict[str, Any]]:
         """What it has logged, every line of which must be JSON."""
@@ -69,11 +74,11 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
-    """Serve a run on a free port while a block runs."""
+def start(tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """Begin to serve a run on a free port, while a block runs."""
 
     @contextmanager
-    def served(run: Path, *options: object, **environment: str) -> Iterator[Server]:
+    def started(run: Path, *options: object, **environment: str) -> Iterator[Server]:
         log_path = tmp_path_factory.mktemp("server") / "log"
         command = [sys.executable, "-m", "neggen.cli", "serve", run, "--port", 0, "--drain", 0]
         with log_path.open("w") as log:
@@ -85,13 +90,24 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
                 env={**ENVIRONMENT, **environment},
             )
             try:
-                address = process.stdout.readline().strip()
-                assert address.startswith("http://127.0.0.1:"), log_path.read_text()
-                yield Server(process, address, log_path)
+                yield Server(process, log_path)
             finally:
                 if process.poll() is None:
                     process.kill()
                 process.communicate()
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def serve(start: Serve) -> Serve:
+    """Serve a run on a free port while a block runs."""
+
+    @contextmanager
+    def served(run: Path, *options: object, **environment: str) -> Iterator[Server]:
+        with start(run, *options, **environment) as server:
+            server.wait()
+            yield server
 
     return served
 

@@ -204,6 +204,26 @@ def test_new_items(linear: Server, server: Server, described_run: Path) -> None:
     assert "neggen-linear" in message
 
 
+def test_new_items_without_a_text_are_named(linear: Server, described_run: Path) -> None:
+    user = Run.open(described_run).load_model().user_ids[0]
+    mute = [{"title": None}, {"title": " "}, {"image": "n3.png"}, {"product_id": "17"}]
+    items = [{"item_id": f"n{n}", "attributes": each} for n, each in enumerate(mute, start=1)]
+    body = {"user_id": user, "items": items, "k": 1}
+    status, code, message = refusal(linear.post("/v1/new-items", body))
+    assert (status, code) == (422, "invalid_request")
+    assert "'n1', 'n2', 'n3' and 1 more" in message
+    vase, mug = (
+        {"item_id": name, "attributes": {"title": title}}
+        for name, title in (("v", "Flower vase"), ("m", "A blue mug"))
+    )
+    some = linear.post("/v1/new-items", {**body, "items": [vase, *items, mug]})
+    assert len(ids(some)) == 1
+    assert some.json()["left_out"] == ["n1", "n2", "n3", "n4"]
+    none = linear.post("/v1/new-items", {**body, "items": [vase, mug]})
+    assert none.json()["left_out"] == []
+    assert ids(none) == ids(some)
+
+
 def test_without_an_encoder_there_are_no_reasons(serve: Serve, described_run: Path) -> None:
     with serve(described_run, "--no-encoder") as running:
         user = Run.open(described_run).load_model().user_ids[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,7 @@ def unfinished(server: Server, length: int) -> Iterator[socket.socket]:
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = f"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}"
-        connection.sendall(f"{head}\r\n\r\n{{".encode())
+        connection.sendall(f"{head}\r\nContent-Type: application/json\r\n\r\n{{".encode())
         yield connection
 
 
@@ -48,6 +50,12 @@ def samples(server: Server, **options) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def versions(server: Server) -> dict[str, str | None]:
+    """Return by route which model the log says has answered last."""
+    lines = [line for line in server.log() if line["event"] == "request"]
+    return {line["route"]: line["model_version"] for line in lines}
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +95,43 @@ def test_only_the_token_opens(serve: Serve, workspace: Workspace, tmp_path: Path
 def test_pages_of_other_sites_cannot_ask(server: Server) -> None:
     assert code(server.get("/v1/model", headers={"Host": "evil.example"})) == (403, "forbidden")
     assert server.get("/v1/model", headers={"Host": "localhost:1"}).status_code == 200
-    answer = server.get("/v1/model", headers={"Origin": "https://shop.example"})
-    assert "access-control-allow-origin" not in answer.headers
+    for origin in ("https://shop.example", "http://localhost:1", "null", ""):
+        headers = {"Origin": origin}
+        answer = server.post("/v1/admin/reload", {}, headers=headers)
+        assert code(answer) == (403, "forbidden")
+        assert "access-control-allow-origin" not in answer.headers
+        assert code(server.get("/v1/model", headers=headers)) == (403, "forbidden")
+    assert server.get("/v1/model", headers={"Origin": server.url}).status_code == 200
 
 
 def test_origins_that_were_named_may_ask(narrow: Server) -> None:
     allowed = narrow.get("/v1/model", headers={"Origin": "https://shop.example"})
+    assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
     other = narrow.get("/v1/model", headers={"Origin": "https://evil.example"})
+    assert code(other) == (403, "forbidden")
     assert "access-control-allow-origin" not in other.headers
+
+
+def test_every_origin_may_be_named(serve: Serve, workspace: Workspace) -> None:
+    with serve(workspace.runs_dir / "mf", "--cors-origin", "*") as server:
+        headers = {"Origin": "https://shop.example"}
+        assert server.get("/v1/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("given", [None, "", "text/plain", "application/x-www-form-urlencoded"])
+def test_what_a_form_of_any_site_could_send_is_refused(server: Server, given: str | None) -> None:
+    headers = {} if given is None else {"Content-Type": given}
+    for path in ("/v1/admin/reload", "/v1/recommend"):
+        answer = httpx.post(f"{server.url}{path}", content=b'{"history": []}', headers=headers)
+        assert code(answer) == (415, "unsupported_media_type")
+        assert code(httpx.post(f"{server.url}{path}")) == (415, "unsupported_media_type")
+    for given in ("application/json", "Application/JSON; charset=utf-8", "application/a.b+json"):
+        headers = {"Content-Type": given}
+        answer = httpx.post(
+            f"{server.url}/v1/recommend", content=b'{"history": []}', headers=headers
+        )
+        assert answer.status_code == 200
 
 
 def test_bodies_have_a_limit_announced_or_not(narrow: Server) -> None:
@@ -175,6 +211,23 @@ def test_metrics_and_logs(serve: Serve, workspace: Workspace) -> None:
         assert {*first} >= {"time", "level", "request_id", "method", "milliseconds"}
         assert (first["route"], first["status"]) == (recommend, 200)
         assert first["model_version"] == version
+
+
+def test_the_log_names_the_model_that_answered(serve: Serve, workspace: Workspace) -> None:
+    body = b'{"history": [], "k": 1}'
+    with serve(workspace.runs_dir / "mf") as server:
+        with unfinished(server, length=len(body)) as connection:
+            server.until(lambda: samples(server)["neggen_requests_in_flight",] == 2)
+            assert server.post("/v1/admin/reload", {"run": "ease"}).status_code == 200
+            connection.sendall(body[1:])
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert json.load(answer)["model_version"].startswith("ease@")
+        server.until(lambda: "/v1/recommend" in versions(server))
+        found = versions(server)
+        assert found["/v1/recommend"].startswith("ease@")
+        assert found["/v1/admin/reload"].startswith("ease@")
+        assert found["/metrics"] is None, "it asked no model"
 
 
 def test_many_clients_at_once(server: Server, workspace: Workspace) -> None:

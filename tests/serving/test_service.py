@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from neggen.models.mf import MF
+from neggen.serving.loaded import load_run
+from neggen.serving.service import WATCH_SECONDS
+from neggen.serving.settings import ServeSettings
+from neggen.testing import refuses
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -159,6 +169,110 @@ def test_follows_a_file_at_a_signal(serve: Serve, runs: Path) -> None:
         assert served(server) == "ease"
         pointer.write_text("mf\n")
         assert server.post("/v1/admin/reload", {}).json()["run"] == "mf"
+
+
+def slow_to_load(run: Path) -> Path:
+    """Make a run load until somebody writes what the returned pipe stands for."""
+    config = run / "model" / "config.toml"
+    config.rename(run / "config.toml")
+    os.mkfifo(config)
+    return config
+
+
+def read_by_now(pipe: Path) -> int:
+    """Wait until the run of a pipe is being loaded; return what ends that, when closed."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            assert time.monotonic() < end, "it is not loaded"
+            time.sleep(0.02)
+
+
+@contextmanager
+def loading(pipe: Path) -> Iterator[None]:
+    """Wait until the run of a pipe is being loaded, and let that go on when the block ends."""
+    with os.fdopen(read_by_now(pipe), "w") as file:
+        yield
+        file.write((pipe.parents[1] / "config.toml").read_text())
+
+
+def served_runs(server: Server) -> list[str]:
+    """Which runs it says it has begun to serve."""
+    lines = [line for line in server.log() if line["event"] == "run served"]
+    return [line["model_version"].partition("@")[0] for line in lines]
+
+
+def test_a_signal_during_a_load_is_honoured_after_it(serve: Serve, runs: Path) -> None:
+    shutil.copytree(runs / "mf", runs / "slow")
+    with serve(runs / "current") as server, ThreadPoolExecutor(1) as pool:
+        pipe = slow_to_load(runs / "slow")
+        answer = pool.submit(server.post, "/v1/admin/reload", {"run": "slow"})
+        with loading(pipe):
+            point(runs, "ease")
+            server.process.send_signal(signal.SIGHUP)
+            assert server.post("/v1/admin/reload", {"run": "ease"}).status_code == 409
+        assert answer.result().status_code == 200
+        server.until(lambda: served(server) == "ease")
+        assert served_runs(server) == ["mf", "slow", "ease"]
+
+
+def test_a_watched_link_is_loaded_once(serve: Serve, runs: Path) -> None:
+    with serve(runs / "current", "--watch") as server:
+        for number, name in enumerate(("ease", "mf"), start=1):
+            point(runs, name)
+            if name == "ease":
+                server.process.send_signal(signal.SIGHUP)
+            else:
+                assert server.post("/v1/admin/reload", {}).json()["run"] == name
+            server.until(lambda n=number: len(served_runs(server)) > n)
+            time.sleep(2.5 * WATCH_SECONDS)
+            assert served_runs(server) == ["mf", "ease", "mf"][: number + 1]
+        pipe = slow_to_load(runs / "ease")
+        point(runs, "ease")
+        with loading(pipe):  # as the link says
+            server.process.send_signal(signal.SIGHUP)
+            server.get("/healthz")
+        server.until(lambda: served(server) == "ease")
+        time.sleep(2.5 * WATCH_SECONDS)
+        assert served_runs(server) == ["mf", "ease", "mf", "ease"]
+        assert server.post("/v1/admin/reload", {"run": "mf"}).status_code == 200  # none under way
+
+
+def test_a_signal_before_it_is_ready_ends_nothing(start: Serve, runs: Path) -> None:
+    pipe = slow_to_load(runs / "mf")
+    with start(runs / "current") as server:
+        with loading(pipe):
+            point(runs, "ease")
+            server.process.send_signal(signal.SIGHUP)
+        server.wait()
+        server.until(lambda: served(server) == "ease")
+        assert served_runs(server) == ["mf", "ease"]
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(("sent", "ended"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_ends_at_once_while_it_is_not_ready(
+    start: Serve, runs: Path, sent: int, ended: int
+) -> None:
+    pipe = slow_to_load(runs / "mf")
+    with start(runs / "mf") as server, os.fdopen(read_by_now(pipe), "w"):
+        server.process.send_signal(sent)
+        assert server.process.wait(timeout=10) == ended
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet", None])
+def test_a_damaged_table_of_items_is_named(runs: Path, content: bytes | None) -> None:
+    items = runs.parent / "items.parquet"
+    if content is None:
+        pl.DataFrame({"title": ["of no item"]}).write_parquet(items)
+    else:
+        items.write_bytes(content)
+    settings = ServeSettings.build({"run": runs / "mf", "root": runs})
+    with refuses(f"{items} is damaged (", "--overwrite"):
+        load_run(runs / "mf", settings)
 
 
 def test_ends_when_everybody_is_answered(serve: Serve, runs: Path) -> None:

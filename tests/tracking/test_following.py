@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from neggen.models.mf import MF
 from neggen.run_names import run_name
 from neggen.runs import Run, evaluate_run, train_run
 from neggen.testing import checkerboard, refuses
+from neggen.tracking import TRACKERS
+from neggen.tracking.base import TrackedRun, Tracker
 from neggen.tracking.following import following, tell_figures
 from neggen.tracking.tensorboard import TensorBoard
 from neggen.training.loop import EpochLog
@@ -196,3 +198,48 @@ def test_a_tracker_that_is_open_is_closed_though_another_cannot_be(
     ):
         tell("mf", EpochLog(0))
     assert closed == [False]
+
+
+class Jammed(Tracker):
+    """A tracker of somebody's own whose service goes away before the end."""
+
+    name = "jammed"
+    needs = "torch"
+
+    def __init__(self, run: TrackedRun) -> None:
+        pass
+
+    def epoch(self, phase: str, log: EpochLog) -> None:
+        pass
+
+    def figures(self, part: str, figures: Mapping[str, float]) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        raise OSError("the service is gone")
+
+
+def test_a_tracker_that_cannot_be_closed_spoils_nothing(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="needs the extra: neggen[track]")
+    from mlflow import MlflowClient
+
+    monkeypatch.setitem(TRACKERS._classes, "jammed", Jammed)
+    client = MlflowClient(tracking_uri=f"sqlite:///{place.path / 'mlflow.db'}")
+    names, remark = ["jammed", "mlflow"], "jammed may lack the end of this run: the service is gone"
+
+    def interrupted() -> None:
+        with following(names, folder_of(place), ABOUT) as tell:
+            tell("mf", EpochLog(0))
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match=remark), pytest.raises(KeyboardInterrupt):
+        interrupted()
+    run_id = read_toml(folder_of(place) / "tracking.toml")["mlflow"]["run_id"]
+    assert client.get_run(run_id).info.status == "KILLED"
+    with pytest.warns(UserWarning, match=remark), following(names, folder_of(place), ABOUT) as tell:
+        run = train_run(place, "mf", SETTINGS, SPLIT, on_epoch=tell)
+    assert client.get_run(run_id).info.status == "FINISHED"
+    with pytest.warns(UserWarning, match=remark):
+        assert tell_figures(run, evaluate_run(run)) == ["mlflow"]

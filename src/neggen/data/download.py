@@ -15,7 +15,7 @@ from aiohttp import DefaultResolver
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from neggen.data.fetch import Fetcher, FetchFailed
+from neggen.data.fetch import GIVEN_UP, Fetcher, FetchFailed
 from neggen.data.images import shown
 from neggen.data.picture import CHECKED_SIDE, UnreadablePicture, open_picture
 from neggen.errors import NegGenError
@@ -23,6 +23,8 @@ from neggen.event_loop import run_to_end
 from neggen.workspace import atomic_path
 
 NAMED_IN_NOTE = 5
+HOSTS_AT_ONCE = 4
+"""Times as many hosts as downloads are under way, since some of them want to be waited for."""
 MOST_IN_A_ROW = 20
 """A host that fails so often, each time after all tries, is not asked again in this run."""
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.\w+\.tmp")
@@ -149,7 +151,7 @@ async def _download(addresses: Sequence[str], downloads: Downloads) -> dict[str,
         for address in host.queue:
             try:
                 if host.failed_in_a_row >= MOST_IN_A_ROW:
-                    raise FetchFailed("host given up")
+                    raise FetchFailed(GIVEN_UP)
                 content = await fetcher.fetch(address)
                 host.failed_in_a_row = 0
                 await asyncio.to_thread(_keep, content, folder / _file_name(address))
@@ -160,6 +162,13 @@ async def _download(addresses: Sequence[str], downloads: Downloads) -> dict[str,
             done += 1
             report()
 
+    async def work_on_hosts() -> None:
+        for host in hosts:
+            # A few workers a host: one that is told to wait sends its host nothing else meanwhile.
+            workers = min(downloads.per_host, host.count)
+            await asyncio.gather(*(work(host) for _ in range(workers)))
+
+    hosts = iter(_hosts(missing))
     fetcher = Fetcher(
         concurrency=downloads.concurrency,
         per_host=downloads.per_host,
@@ -172,16 +181,15 @@ async def _download(addresses: Sequence[str], downloads: Downloads) -> dict[str,
     )
     report()
     async with fetcher:
-        # A few workers a host: one that is told to wait sends its host nothing else meanwhile.
-        await asyncio.gather(
-            *(work(host) for host in _hosts(missing) for _ in range(downloads.per_host))
-        )
+        at_once = min(HOSTS_AT_ONCE * downloads.concurrency, len(missing))
+        await asyncio.gather(*(work_on_hosts() for _ in range(at_once)))
     return {address: failures[address] for address in missing if address in failures}
 
 
 @dataclass
 class _Host:
     queue: Iterator[str]
+    count: int
     failed_in_a_row: int = 0
 
 
@@ -189,7 +197,7 @@ def _hosts(addresses: Sequence[str]) -> list[_Host]:
     hosts: defaultdict[str, list[str]] = defaultdict(list)
     for address in addresses:
         hosts[address.split("/", 3)[2].lower()].append(address)
-    return [_Host(iter(queue)) for queue in hosts.values()]
+    return [_Host(iter(queue), len(queue)) for queue in hosts.values()]
 
 
 def _keep(content: bytes, path: Path) -> None:

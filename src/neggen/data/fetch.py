@@ -22,6 +22,7 @@ FIRST_WAIT = 1.0
 """Seconds until the second try, doubled for each further one, unless the host says how long."""
 LONGEST_WAIT = 30.0
 """Seconds to wait before a further try; a host that wants longer is left for another run."""
+GIVEN_UP = "host given up"
 CHUNK_BYTES = 2**16
 _REDIRECTIONS = (301, 302, 303, 307, 308)
 _MAY_PASS = (408, 429, 500, 502, 503, 504)
@@ -85,6 +86,7 @@ class Fetcher:
         self._host_slots: defaultdict[str | None, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(per_host)
         )
+        self._left: set[str | None] = set()  # hosts that asked not to be asked again for long
 
     async def __aenter__(self) -> Self:
         from neggen import __version__
@@ -139,6 +141,8 @@ class Fetcher:
             try:
                 url = self._gate.check(target)
                 async with self._host_slots[url.raw_host], self._slots:
+                    if url.raw_host in self._left:
+                        raise FetchFailed(GIVEN_UP)
                     began = time.monotonic()
                     async with asyncio.timeout(left):
                         answer = await self._ask(url)
@@ -171,11 +175,10 @@ class Fetcher:
             if response.status in _REDIRECTIONS and location is not None:
                 return url.join(URL(location))
             if response.status != 200:
-                raise FetchFailed(
-                    f"http {response.status}",
-                    passes=response.status in _MAY_PASS,
-                    wait=asked_wait(response.headers),
-                )
+                passes, wait = response.status in _MAY_PASS, asked_wait(response.headers)
+                if passes and wait is not None and wait > LONGEST_WAIT:
+                    self._left.add(url.raw_host)
+                raise FetchFailed(f"http {response.status}", passes=passes, wait=wait)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise FetchFailed("compressed unasked")
             too_large = FetchFailed(f"over {self._max_bytes / 2**20:g} MiB")

@@ -42,8 +42,8 @@ def recommend_new_items(
             f"The history of '{silent[0]}' is empty, and nothing else tells which new items to "
             f"recommend; give at least one item."
         )
-    everybody = model.user_ids.to_list()
-    people = people_of(model, everybody if users is None else users, model.tastes, model.tastes_by)
+    users = model.user_ids.to_list() if users is None else users
+    people = people_of(model, users, model.tastes, model.tastes_by)
     data = items if isinstance(items, Dataset) else Dataset.from_frames(None, items)
     vectors = data.vectors
     if vectors is None:
@@ -108,6 +108,11 @@ def _encoded(
             f"records of new items: import these into a workspace of their own, run neggen "
             f"generate, and pass what it wrote as records."
         )
+    return own_vectors(model, data, encoder)
+
+
+def own_vectors(model: Described, data: Dataset, encoder: TextEncoder) -> ItemVectors:
+    """Encode the items' own texts, for a model that knows items by these; the others are masked."""
     texts = {i: text for i in range(len(data.item_ids)) if (text := data.item_text(i)) is not None}
     width = model.balance.positive_mean.shape[1]
     own = np.zeros((len(data.item_ids), width), dtype=np.float32)

@@ -101,11 +101,12 @@ def similar_items(loaded: Loaded, request: SimilarRequest) -> list[Ranked]:
     return _rows(found, "similar_item_id")
 
 
-def new_items(loaded: Loaded, request: NewItemsRequest) -> list[Ranked]:
-    """Return items that the model has never seen, best first.
+def new_items(loaded: Loaded, request: NewItemsRequest) -> tuple[list[Ranked], list[str]]:
+    """Return items that the model has never seen, best first, and those that have no text.
 
     Raises:
-        Refusal: If the user is unknown, an item repeated or known, or the model cannot do this.
+        Refusal: If the user is unknown, an item repeated or known, no item has a text, or the
+            model cannot do this.
     """
     words = _words(loaded)
     _user(loaded, request.user_id)
@@ -118,7 +119,14 @@ def new_items(loaded: Loaded, request: NewItemsRequest) -> list[Ranked]:
             f"The model knows {_named(known)} from training; /v1/recommend ranks what it knows.",
             "known_item",
         )
-    return _rows(words.rank_new(request.user_id, items, request.k), "item_id")
+    found, left_out = words.rank_new(request.user_id, items, request.k)
+    if found is None:
+        raise Refusal(
+            422,
+            f"No attribute of {_named(left_out)} holds a text to rank by; send at least a title or "
+            f"a description of each.",
+        )
+    return _rows(found, "item_id"), left_out
 
 
 def item(loaded: Loaded, item_id: str) -> ItemResponse:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 import neggen
 from neggen.errors import NegGenError
 from neggen.serving import answers
-from neggen.serving.gate import Gate
+from neggen.serving.gate import MODEL_VERSION, Gate
 from neggen.serving.loaded import Loaded
 from neggen.serving.refusals import CODES, Refusal, busy
 from neggen.serving.schemas import (
@@ -31,6 +31,7 @@ from neggen.serving.schemas import (
     ItemResponse,
     ModelResponse,
     NewItemsRequest,
+    NewItemsResponse,
     RankedResponse,
     RecommendRequest,
     ReloadRequest,
@@ -50,7 +51,7 @@ def _errors(*statuses: int) -> Responses:
     }
 
 
-BODY = _errors(400, 404, 408, 409, 413, 422)
+BODY = _errors(400, 404, 408, 409, 413, 415, 422)
 """What every route with a body may refuse with."""
 
 
@@ -82,52 +83,53 @@ def create_app(service: Service) -> ASGIApp:
 
 def _add_recommending(app: FastAPI, service: Service) -> None:
     @app.post("/v1/recommend", responses=BODY, response_model_exclude_none=True)
-    async def recommend(body: RecommendRequest) -> RankedResponse:
+    async def recommend(body: RecommendRequest, request: Request) -> RankedResponse:
         """Return the best items for a user, or for somebody with a history."""
-        loaded = service.current
+        loaded = _used(request, service.current)
         run = service.encode if body.explain else service.compute
         items = await run(answers.recommend, loaded, body)
         return RankedResponse(items=items, model_version=loaded.version)
 
     @app.post("/v1/recommend/batch", responses=BODY, response_model_exclude_none=True)
-    async def recommend_batch(body: BatchRequest) -> BatchResponse:
+    async def recommend_batch(body: BatchRequest, request: Request) -> BatchResponse:
         """Answer several requests by the same model; each gets its list or its own error."""
-        loaded = service.current
+        loaded = _used(request, service.current)
         run = service.encode if any(each.explain for each in body.requests) else service.compute
         until = time.monotonic() + service.settings.timeout
         results = await run(answers.recommend_all, loaded, body, until)
         return BatchResponse(results=results, model_version=loaded.version)
 
     @app.post("/v1/similar-items", responses=BODY, response_model_exclude_none=True)
-    async def similar_items(body: SimilarRequest) -> RankedResponse:
+    async def similar_items(body: SimilarRequest, request: Request) -> RankedResponse:
         """Return the items most like an item."""
-        loaded = service.current
+        loaded = _used(request, service.current)
         items = await service.compute(answers.similar_items, loaded, body)
         return RankedResponse(items=items, model_version=loaded.version)
 
     @app.post("/v1/new-items", responses=BODY, response_model_exclude_none=True)
-    async def new_items(body: NewItemsRequest) -> RankedResponse:
+    async def new_items(body: NewItemsRequest, request: Request) -> NewItemsResponse:
         """Rank items that the model was not trained on, by their texts."""
-        loaded = service.current
-        items = await service.encode(answers.new_items, loaded, body)
-        return RankedResponse(items=items, model_version=loaded.version)
+        loaded = _used(request, service.current)
+        items, left_out = await service.encode(answers.new_items, loaded, body)
+        return NewItemsResponse(items=items, model_version=loaded.version, left_out=left_out)
 
     @app.get("/v1/items/{item_id:path}", responses=_errors(404, 422))
-    async def item(item_id: str) -> ItemResponse:
+    async def item(item_id: str, request: Request) -> ItemResponse:
         """Return what is known of an item."""
-        return answers.item(service.current, item_id)
+        return answers.item(_used(request, service.current), item_id)
 
 
 def _add_running(app: FastAPI, service: Service) -> None:
     @app.get("/v1/model", responses=_errors())
-    async def model() -> ModelResponse:
+    async def model(request: Request) -> ModelResponse:
         """Say which model answers, how good it is, and how its best items are found."""
-        return _describe(service.current)
+        return _describe(_used(request, service.current))
 
     @app.post("/v1/admin/reload", responses=BODY)
-    async def reload(body: ReloadRequest) -> ModelResponse:
+    async def reload(body: ReloadRequest, request: Request) -> ModelResponse:
         """Serve another run, once it is loaded and tried out; requests go on meanwhile."""
-        return _describe(await service.reload(service.find(body.run)))
+        loaded = await service.reload(service.find(body.run))
+        return _describe(_used(request, loaded))
 
     @app.get("/healthz")
     async def healthz() -> HealthResponse:
@@ -151,15 +153,10 @@ def _lifespan(service: Service) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        tasks: set[asyncio.Task[None]] = set()
-
-        def follow() -> None:
-            tasks.add(task := loop.create_task(service.follow_pointer()))
-            task.add_done_callback(tasks.discard)
-
-        loop.add_signal_handler(signal.SIGHUP, follow)
+        loop.add_signal_handler(signal.SIGHUP, service.look_again)
+        tasks = [loop.create_task(service.follow_pointer())]
         if service.settings.watch:
-            tasks.add(loop.create_task(service.watch()))
+            tasks.append(loop.create_task(service.watch()))
         yield
         loop.remove_signal_handler(signal.SIGHUP)
         for task in tasks:
@@ -167,6 +164,12 @@ def _lifespan(service: Service) -> Any:
         service.close()
 
     return lifespan
+
+
+def _used(request: Request, loaded: Loaded) -> Loaded:
+    """Note for the log which run answers a request, and return it."""
+    request.scope[MODEL_VERSION] = loaded.version
+    return loaded
 
 
 def _describe(loaded: Loaded) -> ModelResponse:

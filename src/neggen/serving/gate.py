@@ -27,6 +27,9 @@ ADMIN = "/v1/admin/reload"
 """What may take longer than the timeout, and goes through however busy the server is."""
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 PORT = re.compile(r":\d+$")
+JSON = re.compile(r"application/([\w.-]+\+)?json", re.IGNORECASE)
+MODEL_VERSION = "neggen.model_version"
+"""Where in the scope a route notes which model it answers with."""
 CLIENT_GONE = 499
 """What is logged for a client that did not wait."""
 
@@ -41,6 +44,7 @@ class Gate:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
         self._in_flight = 0
+        self._origins = frozenset(service.settings.cors_origins)
         token = service.settings.token
         self._token = None if token is None else token.get_secret_value().encode()
 
@@ -61,7 +65,6 @@ class Gate:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        version = self._service.current.version
         self._in_flight += 1
         self._service.metrics.in_flight.inc()
         try:
@@ -78,7 +81,7 @@ class Gate:
         finally:
             self._in_flight -= 1
             self._service.metrics.in_flight.dec()
-            self._note(scope, request_id, status or CLIENT_GONE, started, version)
+            self._note(scope, request_id, status or CLIENT_GONE, started)
 
     async def _let_through(
         self, scope: Scope, headers: Headers, receive: Receive, send: Send
@@ -88,6 +91,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._check_sender(path, headers)
+        if scope["method"] == "POST":
+            _check_type(headers)
         if self._in_flight > settings.concurrency and path != ADMIN:
             raise busy(429, f"{settings.concurrency} requests are under way; try again soon.")
         try:
@@ -103,9 +108,13 @@ class Gate:
             raise busy(503, f"No answer within {settings.timeout:g} seconds.") from None
 
     def _check_sender(self, path: str, headers: Headers) -> None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        foreign = origin is not None and origin.partition("://")[2] != host
+        if foreign and not {origin, "*"} & self._origins:
+            raise Refusal(403, "A page of another site is served only if --cors-origin names it.")
         if self._token is None:
-            # A page of another site can send us its own name, but no token.
-            if not is_loopback(PORT.sub("", headers.get("host", ""))):
+            # A page of another site can send its own name here, which leads to this machine.
+            if not is_loopback(PORT.sub("", host)):
                 raise Refusal(403, "Without a token only requests to localhost are served.")
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -117,9 +126,7 @@ class Gate:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def _note(
-        self, scope: Scope, request_id: str, status: int, started: float, version: str
-    ) -> None:
+    def _note(self, scope: Scope, request_id: str, status: int, started: float) -> None:
         """Count and log a request by its route: a path may hold ids of items."""
         seconds = time.perf_counter() - started
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -131,9 +138,15 @@ class Gate:
             "route": route,
             "status": status,
             "milliseconds": round(1000 * seconds, 2),
-            "model_version": version,
+            "model_version": scope.get(MODEL_VERSION),
         }
         log.info("request", extra={"fields": fields})
+
+
+def _check_type(headers: Headers) -> None:
+    """Refuse what a page of any site could send, since browsers ask nobody before a form."""
+    if not JSON.fullmatch(headers.get("content-type", "").partition(";")[0].strip()):
+        raise Refusal(415, "Send the body as JSON, with 'Content-Type: application/json'.")
 
 
 async def _read(headers: Headers, receive: Receive, most: int) -> bytes:

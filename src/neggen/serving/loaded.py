@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neggen.errors import NegGenError
-from neggen.models.base import Recommender
+from neggen.errors import NegGenError, first_line
+from neggen.models.base import DAMAGE, Recommender
 from neggen.runs import Run
 from neggen.serving.index import Index, build_index
 from neggen.serving.settings import ServeSettings
@@ -109,6 +110,8 @@ def load_run(folder: Path, settings: ServeSettings) -> Loaded:
             f"again with other settings."
         )
     model._item_index  # noqa: B018
+    with suppress(NegGenError):  # of a model that does not know which items are alike
+        model.similar_items(loaded.item_ids[:1], 1)
     return loaded
 
 
@@ -120,10 +123,19 @@ def _fingerprint(run: Run) -> str:
 
 
 def _item_table(run: Run, model: Recommender) -> pl.DataFrame | None:
-    """Return the workspace's attributes of the model's items; None without a workspace."""
+    """Return the workspace's attributes of the model's items; None without a workspace.
+
+    Raises:
+        NegGenError: If they cannot be read.
+    """
     path = Workspace(run.folder.resolve().parent.parent).items_path
     if not path.is_file():
         return None
     known = pl.DataFrame({"item_id": model.item_ids})
-    table = pl.read_parquet(path).drop("image", "image_sha256", strict=False)
-    return known.join(table, on="item_id", how="left", maintain_order="left")
+    try:
+        table = pl.read_parquet(path).drop("image", "image_sha256", strict=False)
+        return known.join(table, on="item_id", how="left", maintain_order="left")
+    except (*DAMAGE, pl.exceptions.PanicException) as error:
+        raise NegGenError(
+            f"{path} is damaged ({first_line(error)}); import the source again with --overwrite."
+        ) from None

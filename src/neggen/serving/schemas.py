@@ -146,6 +146,12 @@ class RankedResponse(BaseModel):
     model_version: str
 
 
+class NewItemsResponse(RankedResponse):
+    """New items, best first."""
+
+    left_out: list[str] = Field(description="Those that have no text to be ranked by.")
+
+
 class ErrorBody(BaseModel):
     """Why a request was not served."""
 

@@ -48,9 +48,11 @@ class Service:
         self._pool = ThreadPoolExecutor(settings.threads, "answer")
         self._encoding = ThreadPoolExecutor(1, "encode")
         self._loader = ThreadPoolExecutor(1, "load", _stand_back)
-        self._loading = False
-        self._seen = self._pointed()  # before the loading, which takes long
-        self.current = load_run(follow(settings.run), settings)
+        self._turn = asyncio.Lock()  # held while another run is loaded
+        self._asked, self._anew = asyncio.Event(), False
+        # Where the pointer led when it was last followed, and when what is served was loaded.
+        self._seen = self._taken = pointed = self._pointed()
+        self.current = load_run(pointed[0] if pointed else follow(settings.run), settings)
         self._serve(self.current)
 
     async def compute(self, job: Callable[..., Answer], *arguments: object) -> Answer:
@@ -87,9 +89,54 @@ class Service:
         Raises:
             Refusal: If the run is no good, or another one is just being loaded.
         """
-        if self._loading:
+        if self._turn.locked():
             raise Refusal(409, "Another run is just being loaded.", "reload_in_progress")
-        self._loading = True
+        async with self._turn:
+            return await self._load(folder)
+
+    def look_again(self, *, meanwhile: bool = False) -> None:
+        """Ask that what the pointer leads to be served, anew.
+
+        Args:
+            meanwhile: whether this was asked while a run was loaded, as it is if one is now; then
+                it waits, and counts only if the pointer leads elsewhere once that is done.
+        """
+        self._anew = self._anew or not (meanwhile or self._turn.locked())
+        self._asked.set()
+
+    async def follow_pointer(self) -> None:
+        """For ever, follow the pointer when asked; a run that is no good is logged."""
+        while True:
+            await self._asked.wait()
+            async with self._turn:
+                self._asked.clear()
+                anew, self._anew = self._anew, False
+                if not anew and self._taken is not None and self._pointed() == self._taken:
+                    continue
+                try:
+                    await self._load(follow(self.settings.run))
+                except (Refusal, NegGenError) as error:
+                    log.error("pointer not followed", extra={"fields": {"reason": str(error)}})
+
+    async def watch(self) -> None:
+        """For ever, ask that the pointer be followed when it leads elsewhere."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = self._pointed()
+            if now != self._seen and now is not None and not self._turn.locked():
+                self.look_again()
+
+    def close(self) -> None:
+        """End the threads."""
+        for pool in (self._pool, self._encoding, self._loader):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self, folder: Path) -> Loaded:
+        pointed = self._pointed()  # before the loading, which takes long
+        if pointed is not None and pointed[0] == folder:
+            self._seen = pointed
+        else:
+            pointed = None
         loop = asyncio.get_running_loop()
         try:
             loaded = await loop.run_in_executor(self._loader, load_run, folder, self.settings)
@@ -105,32 +152,9 @@ class Service:
                 f"{folder.name} is refused and {self.current.version} served as before: {error}",
                 "run_refused",
             ) from error
-        finally:
-            self._loading = False
-        self.current = loaded
+        self.current, self._taken = loaded, pointed
         self._serve(loaded)
         return loaded
-
-    async def follow_pointer(self) -> None:
-        """Serve what the pointer leads to, anew; a run that is no good is logged."""
-        try:
-            await self.reload(follow(self.settings.run))
-        except (Refusal, NegGenError) as error:
-            log.error("pointer not followed", extra={"fields": {"reason": str(error)}})
-
-    async def watch(self) -> None:
-        """Follow the pointer for ever."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            now = self._pointed()
-            if now != self._seen and now is not None and not self._loading:
-                self._seen = now
-                await self.follow_pointer()
-
-    def close(self) -> None:
-        """End the threads."""
-        for pool in (self._pool, self._encoding, self._loader):
-            pool.shutdown(wait=False, cancel_futures=True)
 
     def _pointed(self) -> tuple[Path, int] | None:
         """Return where the pointer leads and when that was written; None while it leads nowhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from neggen.data.dataset import Dataset
@@ -14,6 +15,7 @@ from neggen.models.balance import CATALOG
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
 from neggen.models.explain import explain
+from neggen.models.new_items import own_vectors
 from neggen.runs import Run, with_vectors
 from neggen.workspace import read_toml
 
@@ -56,7 +58,9 @@ class Words:
         """
         return explain(self._model, self._data, [user] * len(items), items, self._encoder)
 
-    def rank_new(self, user: str, items: Mapping[str, Mapping[str, Value]], k: int) -> pl.DataFrame:
+    def rank_new(
+        self, user: str, items: Mapping[str, Mapping[str, Value]], k: int
+    ) -> tuple[pl.DataFrame | None, list[str]]:
         """Rank items that the model has never seen by their attributes.
 
         Args:
@@ -64,9 +68,13 @@ class Words:
             items: attributes by the ids of the items.
             k: how many, at most.
 
+        Returns:
+            The ranked items, see :meth:`Described.recommend_new_items`, and the ids of those that
+            cannot be ranked because they have no text; None if that is all of them.
+
         Raises:
-            NegGenError: If the model does not know items by their own texts, if it knows all of
-                these from training, or if none has a text.
+            NegGenError: If the model does not know items by their own texts, or if it knows all of
+                these from training.
         """
         if not self.ranks_new:
             raise NegGenError(
@@ -77,8 +85,12 @@ class Words:
             {**{name: _text(value) for name, value in attributes.items()}, "item_id": item}
             for item, attributes in items.items()
         ]
-        table = pl.DataFrame(rows, infer_schema_length=None)
-        return self._model.recommend_new_items(table, [user], k, encoder=self._encoder)
+        data = Dataset.from_frames(None, pl.DataFrame(rows, infer_schema_length=None))
+        vectors = own_vectors(self._model, data, self._encoder)
+        left_out = data.item_ids[np.flatnonzero(~vectors.mask.any(1))].to_list()
+        if len(left_out) == len(items):
+            return None, left_out
+        return self._model.recommend_new_items(data.replace(vectors=vectors), [user], k), left_out
 
 
 def load_words(run: Run, model: Recommender, *, wanted: bool) -> Words | str:

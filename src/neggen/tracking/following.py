@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -58,12 +59,11 @@ def following(
                 tracker.figures("valid", run.best_validation)
             finished = True
     finally:
-        for tracker in trackers:
-            tracker.close(finished=finished)
+        _close(trackers, finished=finished)
 
 
 def tell_figures(run: Run, results: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Give figures by part to the trackers that follow a run; return their names.
+    """Give figures by part to the trackers that follow a run; return the names of who has them.
 
     Raises:
         NegGenError: If one is not installed any more, or cannot be used.
@@ -78,9 +78,8 @@ def tell_figures(run: Run, results: Mapping[str, Mapping[str, float]]) -> list[s
             for part, figures in results.items():
                 tracker.figures(part, figures)
     finally:
-        for tracker in trackers:
-            tracker.close(finished=True)  # as the training was
-    return names
+        closed = _close(trackers, finished=True)  # as the training was
+    return closed
 
 
 def _open(
@@ -95,6 +94,19 @@ def _open(
         followed = TrackedRun(folder, _plain(parameters), kept.setdefault(cls.name, {}))
         trackers.append(cls(followed))
         write_toml(folder / "tracking.toml", kept)
+
+
+def _close(trackers: Sequence[Tracker], *, finished: bool) -> list[str]:
+    """Close trackers, whatever becomes of the others; return the names of those that took all."""
+    closed = []
+    for tracker in trackers:
+        try:
+            tracker.close(finished=finished)
+            closed.append(tracker.name)
+        except Exception as error:
+            # Not raised: what the training itself ended with must not be lost for it.
+            warnings.warn(f"{tracker.name} may lack the end of this run: {error}", stacklevel=3)
+    return closed
 
 
 def _kept(folder: Path) -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ mlflow ui --backend-store-uri sqlite:///W/mlflow.db
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from neggen.training.loop import EpochLog
 EXPERIMENT = "neggen"
 PARAMETERS_AT_ONCE = 100
 """More, the server refuses."""
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
+"""Name and password in an address."""
+_ADDRESS = re.compile(r"([^:/]*)://([^/?#]*)([^?#]*)")
 
 
 class MLflow(Tracker):
@@ -34,9 +38,9 @@ class MLflow(Tracker):
         from mlflow import MlflowClient
 
         own = f"sqlite:///{run.workspace / 'mlflow.db'}"
-        self._place = run.kept.get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or own
+        self._place = _place(run.kept.get("uri"), os.environ.get("MLFLOW_TRACKING_URI")) or own
         if self._place != own:
-            run.kept["uri"] = self._place  # what lies in the workspace moves with it
+            run.kept["uri"] = _public(self._place)  # what lies in the workspace moves with it
         self._known: dict[str, set[int]] = {}
         with self._asking():
             self._client = MlflowClient(tracking_uri=self._place)
@@ -98,6 +102,27 @@ class MLflow(Tracker):
             yield
         except MlflowException as error:
             raise NegGenError(
-                f"MLflow at {self._place} cannot be used ({first_line(error)}); set "
-                f"MLFLOW_TRACKING_URI, or train without --track mlflow."
+                f"MLflow at {_public(self._place)} cannot be used ({_public(first_line(error))}); "
+                f"set MLFLOW_TRACKING_URI, or train without --track mlflow."
             ) from None
+
+
+def _place(kept: str | None, given: str | None) -> str | None:
+    """Return where a run is kept, with the login that is given for that place, if one is."""
+    if kept is None or (given and _host_and_path(given) == _host_and_path(kept)):
+        return given
+    return kept
+
+
+def _host_and_path(address: str) -> tuple[str, str]:
+    """Return what tells two places apart; for an address without a host, the scheme instead."""
+    found = _ADDRESS.match(_public(address))
+    if found is None:
+        return "", address
+    scheme, host, path = found.groups()
+    return host.lower() or scheme, path.rstrip("/")
+
+
+def _public(text: str) -> str:
+    """Return an address, or a text with addresses in it, without name and password."""
+    return _LOGIN.sub("", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,14 @@ def test_a_public_repository_is_not_filled_by_mistake(trained, online) -> None:
     assert push(trained("ease"), "shop", public=True) == f"{online.url}/me/shop"
     assert online.created[-1]["visibility"] == "public"
     assert "model.safetensors" in online.files
+
+
+def test_a_model_that_cannot_be_read_leaves_no_repository(trained, online, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(trained("ease").folder, tmp_path / "w" / "runs" / "ease"))
+    (run.model_dir / "model.safetensors").write_bytes(b"")
+    with refuses("model.safetensors", "damaged"):
+        push(run, "shop")
+    assert online.created == []
 
 
 def test_a_lost_upload_is_one_sentence(trained, online) -> None:

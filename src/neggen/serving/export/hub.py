@@ -89,15 +89,18 @@ def push(run: Run, repo: str, *, license: str | None = None, public: bool = Fals
     disable_progress_bars()
     hub = HfApi(endpoint=os.environ.get(ENDPOINT_VARIABLE) or None, token=token)
     try:
-        place = hub.create_repo(repo, private=not public, exist_ok=True)
-        if not public and not hub.model_info(place.repo_id).private:
-            raise NegGenError(
-                f"{place.repo_id} is public and this model holds who used what; choose another "
-                f"name, or give --public if everybody may have it."
-            )
         with tempfile.TemporaryDirectory(prefix="neggen-push-") as temporary:
-            folder = Path(temporary)
-            write_hub(run, run.load_model(), folder, license=license, repo=place.repo_id)
+            folder, model = Path(temporary), run.load_model()
+            # First, or a model that cannot be written would leave an empty repository.
+            write_hub(run, model, folder, license=license, repo=repo)
+            place = hub.create_repo(repo, private=not public, exist_ok=True)
+            if not public and not hub.model_info(place.repo_id).private:
+                raise NegGenError(
+                    f"{place.repo_id} is public and this model holds who used what; choose another "
+                    f"name, or give --public if everybody may have it."
+                )
+            card = card_of(run, model, license=license, repo=place.repo_id)  # which names the owner
+            write_text(folder / "README.md", card)
             with warnings.catch_warnings():
                 # Of Parquet in a model: here, it holds the model's ids.
                 warnings.filterwarnings("ignore", "It seems that you are about to commit a data")
