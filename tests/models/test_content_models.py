@@ -62,7 +62,7 @@ class TestFrozenGraph(ContentContract):
 
 class TestContentLightGCN(ContentContract):
     def model(self) -> Recommender:
-        return ContentLightGCN(dim=16, layers=2, learning_rate=0.05, epochs=8)
+        return ContentLightGCN(dim=16, layers=2, learning_rate=0.05, epochs=20)
 
 
 class TestContentMF(ContentContract):

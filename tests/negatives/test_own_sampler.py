@@ -35,7 +35,7 @@ def warming() -> Any:
     sys.modules[module.__name__] = module
     exec(compile(code("class WarmingConfig"), str(PAGE), "exec"), module.__dict__)
     yield module
-    del SAMPLERS._places["warming"], SAMPLERS._classes["warming"], sys.modules[module.__name__]
+    del SAMPLERS._added["warming"], SAMPLERS._classes["warming"], sys.modules[module.__name__]
 
 
 class TestWarming(SamplerContract):
