@@ -16,6 +16,7 @@ from neggen.comparison.run import _made, run_study
 from neggen.comparison.space import packaged
 from neggen.comparison.study import Study
 from neggen.comparison.tables import main_table
+from neggen.comparison.wording import _of_descriptions
 from neggen.config import SplitConfig
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
@@ -24,6 +25,7 @@ from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.evaluation.significance import compare, holm
+from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.models.ease import EASE
 from neggen.testing import checkerboard
 from neggen.workspace import Workspace, atomic_path, read_toml
@@ -258,6 +260,24 @@ def test_own_texts_alone_are_a_row(checkers: Workspace) -> None:
     rows = {"all": row, "own texts": {**row, "modality": "own"}}
     found = run_study(checkers, Study.parse({"seeds": 1, "rows": rows}), "own")["rows"]
     assert found["own texts"]["metrics"] != found["all"]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("split", "seeds", "labeled", "told"),
+    [
+        ("given", 5, True, False),
+        ("random", 1, True, True),  # the generator learned from the labels
+        ("random", 1, False, False),
+        ("random", 2, False, True),
+    ],
+)
+def test_what_the_generator_learned_from_decides(
+    split: str, seeds: int, labeled: bool, told: bool
+) -> None:
+    results = {"split": split, "seeds": seeds, "labeled": labeled}
+    sentence = _of_descriptions({**results, "writers": [CatalogueBackend.name]})
+    assert bool(sentence) is told
+    assert not _of_descriptions({**results, "writers": ["recorded"]})
 
 
 def test_a_part_that_is_not_there(ready: Workspace) -> None:

@@ -76,7 +76,8 @@ def run_study(
         )
     tell = tell or (lambda what, done, total: None)
     place = Place(workspace, workspace.studies_dir / name, device, jobs)
-    study = study.on(labeled=is_labeled(workspace))
+    labeled = is_labeled(workspace)
+    study = study.on(labeled=labeled)
     rows = _rows_that_can_be(workspace, study)
     _check_part(workspace, study)
     tuned = _tune_all(place, study, rows, tell)
@@ -102,7 +103,8 @@ def run_study(
     ]
     found = iter(_all(place, calls, "Fitting and testing", tell))
     fits = {key: [next(found) for _ in tasks] for key, tasks in wanted.items()}
-    results = {**summarize(study, rows, tuned, fits), "writers": _writers(workspace)}
+    known = {"writers": _writers(workspace), "labeled": labeled}
+    results = {**summarize(study, rows, tuned, fits), **known}
     write_results(place.folder, study, results, {row: fits["row", row] for row in rows})
     return results
 

@@ -55,7 +55,8 @@ def split_of(results: Mapping[str, Any]) -> str:
 
 def _of_descriptions(results: Mapping[str, Any]) -> str:
     """Return a sentence, after a space, where descriptions know more than their split trains."""
-    usual = results["split"] == "given" or (results["split"], results["seeds"]) == ("random", 1)
+    learned_from = "given" if results["labeled"] else "random"  # whose seed is 0
+    usual = results["split"] == learned_from and (results["labeled"] or results["seeds"] == 1)
     if usual or CatalogueBackend.name not in results["writers"]:
         return ""
     return (

@@ -39,6 +39,10 @@ class Layouts(ReaderContract):
         return self.write(folder)
 
 
+def test_no_reader_is_forgotten() -> None:
+    assert {cls.name for cls in Layouts.__subclasses__()} == set(READERS.built_in)
+
+
 class TestAmazon(Layouts):
     name = "amazon"
 
