@@ -16,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ import neggen
 from neggen.config import EVERYTHING, SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
-from neggen.encoding.pictures import load_pictures
+from neggen.encoding.pictures import with_pictures
 from neggen.encoding.store import encoder_of, load_vectors
 from neggen.errors import NegGenError
 from neggen.generation.record_files import current_records
 from neggen.models import model_class
 from neggen.models.base import FitContext, OnPhaseEpoch, Recommender
 from neggen.models.evaluation import evaluate
+from neggen.models.features import asks_for_pictures
 from neggen.models.measuring import all_figures
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
@@ -192,8 +193,8 @@ def train_run(
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash
         identity["encoder"] = encoder_of(workspace)
-    if model.wants_pictures(data):
-        data, identity["pictures_hash"] = with_pictures(workspace, data)
+        if asks_for_pictures(config):
+            data, identity["pictures_hash"] = with_pictures(workspace, data)
     if first_says(run.manifest_path.is_file()):
         written = {key: run.manifest.get(key) for key in identity}
         if written == identity:
@@ -240,18 +241,6 @@ def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
     """Attach the workspace's records and vectors to a data set."""
     records = current_records(workspace.records_path, workspace.journal_path, data)
     return data.replace(records=records, vectors=load_vectors(workspace, data, records))
-
-
-def with_pictures(workspace: Workspace, data: Dataset) -> tuple[Dataset, str]:
-    """Put the encoded pictures of a workspace beside the vectors of its data; return their hash.
-
-    Raises:
-        NegGenError: If pictures were not encoded.
-    """
-    assert data.vectors is not None  # beside which they lie
-    vectors = replace(data.vectors, image=load_pictures(workspace, data))
-    assert vectors.pictures_hash is not None  # they are there
-    return data.replace(vectors=vectors), vectors.pictures_hash
 
 
 def evaluate_run(

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from neggen.encoding.pictures import with_pictures
 from neggen.models.features import item_features
-from neggen.runs import Run, with_pictures, with_vectors
+from neggen.runs import Run, with_vectors
 
 Cli = Callable[..., Any]
 

@@ -17,14 +17,18 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding import pictures as kept
 from neggen.encoding.image import ImageEncoder
-from neggen.encoding.pictures import check_pictures, encode_pictures, load_pictures
+from neggen.encoding.pictures import (
+    check_pictures,
+    encode_pictures,
+    load_pictures,
+    with_pictures,
+)
 from neggen.encoding.store import encode, load_vectors
 from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.recorded import RecordedBackend
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.models.features import encoded_features
-from neggen.runs import with_pictures
 from neggen.testing import refuses
 from neggen.workspace import Workspace
 

@@ -32,6 +32,7 @@ from neggen.data.dataset import Dataset
 from neggen.models import model_class
 from neggen.models.base import FitContext, Recommender
 from neggen.models.evaluation import rank
+from neggen.models.features import asks_for_pictures
 from neggen.models.measuring import Figures, Ranked, measure
 from neggen.models.neggen import NegGen
 from neggen.training.loop import RULES
@@ -225,7 +226,7 @@ class Task:
             return without_test(self._plain), None
         return varied_data(
             self._workspace, self._split, row.negatives, row.modality, self._seed, self._device,
-            pictures=model.wants_pictures(self._plain),
+            pictures=asks_for_pictures(config),
         )  # fmt: skip
 
     def _per_user(self, ranked: Mapping[str, Ranked]) -> pl.DataFrame:

@@ -12,7 +12,8 @@ from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.data.tables import PARTS
-from neggen.runs import with_pictures, with_vectors
+from neggen.encoding.pictures import with_pictures
+from neggen.runs import with_vectors
 from neggen.workspace import Workspace
 
 KEPT = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +99,18 @@ def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32]:
         some = there[start : start + ROWS_AT_ONCE]
         rows[some] = store.get(digests[some].to_list())
     return rows
+
+
+def with_pictures(workspace: Workspace, data: Dataset) -> tuple[Dataset, str]:
+    """Put the encoded pictures of a workspace beside the vectors of its data; return their hash.
+
+    Raises:
+        NegGenError: If pictures were not encoded.
+    """
+    assert data.vectors is not None  # beside which they lie
+    vectors = replace(data.vectors, image=load_pictures(workspace, data))
+    assert vectors.pictures_hash is not None  # they are there
+    return data.replace(vectors=vectors), vectors.pictures_hash
 
 
 def check_pictures(workspace: Workspace, data: Dataset) -> None:

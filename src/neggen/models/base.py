@@ -20,7 +20,6 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import index_of
 from neggen.errors import NegGenError
 from neggen.models.device import check_device
-from neggen.models.features import FeaturesConfig
 from neggen.models.fit_context import FitContext as FitContext
 from neggen.models.fit_context import OnPhaseEpoch as OnPhaseEpoch
 from neggen.models.parameters import Parameters
@@ -69,11 +68,6 @@ class Recommender(Parameters, ABC):
         """Return whether it learns from encoded descriptions of these data."""
         given = self.takes_features and (data.features or data.graphs)
         return self.needs_vectors and not given
-
-    def wants_pictures(self, data: Dataset) -> bool:
-        """Return whether it also learns from the encoded pictures of these data."""
-        asked = isinstance(self.config, FeaturesConfig) and self.config.pictures
-        return asked and self.wants_vectors(data)
 
     # -- the interface ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neggen.config import Content, ContentConfig
+from neggen.config import Content, ContentConfig, ModelConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemVectors
 from neggen.errors import NegGenError
@@ -22,6 +22,11 @@ class FeaturesConfig(ContentConfig):
     used where features came with the data."""
     pictures: bool = False
     """Also its own picture, encoded by ``neggen encode W --pictures MODEL``."""
+
+
+def asks_for_pictures(config: ModelConfig) -> bool:
+    """Return whether a model with these settings also learns from encoded pictures."""
+    return isinstance(config, FeaturesConfig) and config.pictures
 
 
 def item_features(
