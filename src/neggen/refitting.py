@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from neggen.config import EVERYTHING, SplitConfig, TrainConfig
+from neggen.encoding.pictures import with_pictures
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import candidates_of
 from neggen.models.base import OnPhaseEpoch, Recommender
@@ -47,12 +48,15 @@ def refit_run(
     data = run.load_data()
     model = run.load_model(device)
     if model.wants_vectors(data):
-        vectors = with_vectors(run.workspace, data).vectors
-        assert vectors is not None
-        if vectors.content_hash != manifest["vectors_hash"]:
+        described = with_vectors(run.workspace, data)
+        assert described.vectors is not None
+        seen = manifest.get("pictures_hash")
+        if described.vectors.content_hash != manifest["vectors_hash"] or (
+            seen is not None and with_pictures(run.workspace, described)[1] != seen
+        ):
             raise NegGenError(
-                f"{run.folder} was trained on other descriptions than {run.workspace.path} now "
-                f"holds; train again with --overwrite, and refit that."
+                f"{run.folder} was trained on other descriptions or pictures than "
+                f"{run.workspace.path} now holds; train again with --overwrite, and refit that."
             )
     of_new_items = candidates_of(data.valid, data.train) is not None
     settings = _settled(run, model, of_new_items)

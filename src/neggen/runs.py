@@ -193,6 +193,8 @@ def train_run(
         assert data.vectors is not None
         identity["vectors_hash"] = data.vectors.content_hash
         identity["encoder"] = encoder_of(workspace)
+        if data.vectors.reads != "descriptions":
+            identity["reads"] = data.vectors.reads
         if asks_for_pictures(config):
             data, identity["pictures_hash"] = with_pictures(workspace, data)
     if first_says(run.manifest_path.is_file()):

@@ -39,6 +39,15 @@ def test_a_model_learns_from_pictures(
     learned_from = item_features(data, run.load_model().config)
     assert learned_from["text"].values.shape[1] == 384
     assert learned_from["image"].values.shape[1] == 24
+    standing = ["train", place, "--model", "neggen", "--set", "backbone=vbpr", "--set", "epochs=1"]
+    on_it = cli(*standing, "--set", "base={epochs = 1, pictures = true}", "--name", "on-it")
+    assert on_it.code == 0, on_it.err
+    assert "pictures_hash" in Run.open(place / "runs" / "on-it").manifest
+    assert cli("encode", place, "--pictures", picture_models["vit"]).code == 0
+    stale = cli("refit", place / "runs" / "seeing")
+    assert stale.code == 2
+    assert "other descriptions or pictures" in stale.remark()
+    assert "other pictures" in cli("doctor", place).out
     study = tmp_path / "study.toml"
     study.write_text(
         "[rows.blind]\nmodel = 'vbpr'\nsettings = {epochs = 1}\n"

@@ -188,6 +188,32 @@ def test_a_lack_of_memory_counts_this_time_alone(
     assert found.params == tuned(groups, study, tmp_path / "fresh.db").params
 
 
+def test_the_row_as_it_stands_is_tried_once_there_is_memory(
+    groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another trial came after the one that lacked memory, and then the process ended."""
+    study, path, honest = study_of(GRID, budget=3), tmp_path / "trials.db", Task.validate
+    asked: list[Mapping[str, Any]] = []
+
+    def full_at_first(
+        task: Task, settings: Mapping[str, Any]
+    ) -> tuple[dict[str, float], float, float]:
+        asked.append(settings)
+        if len(asked) == 1:
+            raise MemoryError
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return honest(task, settings)
+
+    with monkeypatch.context() as once:
+        once.setattr(Task, "validate", full_at_first)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(groups, study, path)
+    found = tuned(groups, study, path)
+    assert (found.trials, found.failed) == (3, 0)
+    assert [trial.params for trial in stored(path)].count({}) == 2, "once in vain"
+
+
 def test_a_matrix_that_cannot_be_inverted_is_a_failed_trial(tmp_path: Path) -> None:
     log = [(user, item, "train") for user in range(4) for item in (0, 1)]
     log += [(user, 2, part) for user, part in enumerate(["train", "valid", "valid", "test"])]
@@ -248,9 +274,11 @@ def test_no_trial_begins_after_its_time(
 ) -> None:
     path, honest, asked = tmp_path / "trials.db", Task.validate, list[float]()
 
-    def taking_long(task: Task, settings: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+    def taking_long(
+        task: Task, settings: Mapping[str, Any]
+    ) -> tuple[dict[str, float], float, float]:
         asked.append([30, 30, 30, 30, 1, 1, 1][len(asked)])
-        return honest(task, settings)[0], asked[-1]
+        return honest(task, settings)[0], asked[-1], 0.0
 
     monkeypatch.setattr(Task, "validate", taking_long)
 

@@ -21,6 +21,7 @@ from neggen.encoding.store import encode_records
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.records import Record, records_frame
 from neggen.generation.run import generate_records
+from neggen.generation.subsets import attributes_alone
 
 ITEMS, COMPLETIONS, WIDTH = 12, 3, 5
 
@@ -167,6 +168,18 @@ def test_random_slots_are_encoded(shop: Dataset, word_encoder) -> None:
     assert found is not None
     texts = random_slots(recorded, 5)["negative"].to_list()
     np.testing.assert_allclose(found.negative[:, 0, 0], word_encoder.encode(texts))
+
+
+def test_random_words_stand_in_what_the_encoder_reads(shop: Dataset, word_encoder) -> None:
+    recorded = records_frame(
+        [record(item, ("red",), (f"blue{n}",)) for n, item in enumerate(shop.item_ids)], "recorded"
+    )
+    vectors = encode_records(shop, recorded, word_encoder, "attributes")
+    found = varied(shop.replace(records=recorded, vectors=vectors), "random-slots", 5, word_encoder)
+    assert found.vectors is not None
+    texts = random_slots(attributes_alone(recorded), 5)["negative"].to_list()
+    np.testing.assert_allclose(found.vectors.negative[:, 0, 0], word_encoder.encode(texts))
+    assert not np.allclose(found.vectors.negative, vectors.negative)
 
 
 def test_generated_is_what_there_is(shop: Dataset, word_encoder) -> None:

@@ -161,6 +161,8 @@ class Job:
                 )
 
     def _print(self, summary: GenerationSummary) -> None:
+        from neggen.encoding.store import as_before
+
         sides = {name: _figures(side) for name, side in summary.modalities.items()}
         waiting = sum(side.waiting for side in summary.modalities.values())
         failed = sum((side.failed for side in summary.modalities.values()), Counter())
@@ -204,7 +206,7 @@ class Job:
         elif waiting:
             say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
         else:
-            suggest("generate", f"encode {quoted(self.place.path)}")
+            suggest("generate", f"encode {quoted(self.place.path)}{as_before(self.place)}")
 
 
 def synonym_screen() -> Screen:

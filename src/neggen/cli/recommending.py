@@ -220,7 +220,8 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
             f"{encoded.path} is encoded by another text encoder than {run.folder} was trained "
             f"with; run neggen encode {quoted(encoded.path)} with that one."
         )
-    if described and (reads := reads_of(run.workspace)) != reads_of(workspace):
+    reads = run.manifest.get("reads", "descriptions")
+    if described and reads != reads_of(workspace):
         only = " --attributes-only" if reads == "attributes" else ""
         raise NegGenError(
             f"{run.folder} was trained on encoded {reads}; run: neggen encode "

@@ -114,15 +114,15 @@ class Task:
         """
         return self._identity(self._cls, self._config(self._cls, settings))
 
-    def validate(self, settings: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+    def validate(self, settings: Mapping[str, Any]) -> tuple[dict[str, float], float, float]:
         """Fit, and return the figures of the validation part and the seconds that took.
 
-        A base does not count, whoever fits it first.
+        Those of a base, whoever fitted it, are told apart.
         """
         model, cost, of_base = self._fitted(settings, FitContext())
         started = time.monotonic()
         figures = rank(model, self.data, "valid", self.data.valid).metrics
-        return figures, cost.seconds - of_base + time.monotonic() - started
+        return figures, cost.seconds - of_base + time.monotonic() - started, of_base
 
     def fit(self, settings: Mapping[str, Any]) -> Fit:
         """Fit and test, or return the finished fit of the same identity.

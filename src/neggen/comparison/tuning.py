@@ -106,6 +106,7 @@ def tune(
     told = [task.identity(settings), written(space), study.metric]
     trials = _stored(trials_path, name, told)
     this_time = uuid4().hex
+    own_base = any(setting.split(".")[0] in ("base", "backbone") for setting in space)
     while True:
         kept = [
             trial
@@ -113,16 +114,19 @@ def tune(
             if trial.user_attrs.get(PASSING, this_time) == this_time
         ]
         finished, time_is_over = _in_time(kept[: study.budget], 60 * study.minutes)
-        tried = [trial.params for trial in finished[1:]]  # the first is the row as it stands
+        stands = any(
+            not trial.params for trial in finished
+        )  # whether the row as it stands was tried
+        tried = [trial.params for trial in finished if trial.params]
         untried = None if grid is None else [point for point in grid if point not in tried]
-        left = len(finished) + len(untried or ()) + (not finished)
+        left = len(finished) + len(untried or ()) + (not stands)
         count = study.budget if untried is None else min(study.budget, left)
         out_of_time = time_is_over and len(finished) < count
         if on_trial is not None:
             on_trial(len(finished), len(finished) if out_of_time else count)
         if out_of_time or len(finished) == count:
             return _best(name, finished, space, out_of_time)
-        if not finished:
+        if not stands:
             params: dict[str, Any] = {}
         elif untried is not None:
             params = untried[0]
@@ -131,7 +135,7 @@ def tune(
             sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
             params = _in_memory(finished, sampler).ask(dimensions).params
         outcome = _known(finished, params) or _try(
-            task, with_settings(settings, decoded(params, space)), study.metric, this_time
+            task, with_settings(settings, decoded(params, space)), study.metric, this_time, own_base
         )
         trials.add_trial(
             optuna.trial.create_trial(
@@ -154,16 +158,19 @@ def import_optuna() -> Any:
     return optuna
 
 
-def _try(task: Task, settings: Mapping[str, Any], metric: str, this_time: str) -> dict[str, Any]:
+def _try(
+    task: Task, settings: Mapping[str, Any], metric: str, this_time: str, own_base: bool
+) -> dict[str, Any]:
     """Fit and measure; settings that cannot be fitted, say by a diverging loss, fail.
 
-    Memory may be there another time, so a failure for lack of it counts ``this_time`` alone.
+    Memory may be there another time, so a failure for lack of it counts ``this_time`` alone. A base
+    takes none of the row's time, whoever fits it first, unless its settings are searched, too.
     """
     from optuna.trial import TrialState
 
     started = time.monotonic()
     try:
-        figures, seconds = task.validate(settings)
+        figures, seconds, of_base = task.validate(settings)
     except (NegGenError, MemoryError, RuntimeError) as error:
         if not (isinstance(error, NegGenError) or lacks_memory(error)):
             raise
@@ -171,7 +178,7 @@ def _try(task: Task, settings: Mapping[str, Any], metric: str, this_time: str) -
         if lacks_memory(error):
             notes[PASSING] = this_time
         return {"state": TrialState.FAIL, "user_attrs": notes}
-    return {"value": figures[metric], "user_attrs": {"seconds": seconds}}
+    return {"value": figures[metric], "user_attrs": {"seconds": seconds + own_base * of_base}}
 
 
 def _in_time(trials: list[FrozenTrial], seconds: float) -> tuple[list[FrozenTrial], bool]:

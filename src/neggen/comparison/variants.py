@@ -22,6 +22,7 @@ from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.run import generate_records
+from neggen.generation.subsets import attributes_alone
 
 
 def varied(data: Dataset, negatives: Negatives, seed: int, encoder: TextEncoder) -> Dataset:
@@ -43,11 +44,12 @@ def varied(data: Dataset, negatives: Negatives, seed: int, encoder: TextEncoder)
     elif negatives == "other-item":
         vectors = others_descriptions(vectors, seed)
     elif negatives == "random-slots":
-        vectors = _with_negatives_of(data, random_slots(records, seed), encoder)
+        read = attributes_alone(records) if vectors.reads == "attributes" else records
+        vectors = _with_negatives_of(data, random_slots(read, seed), encoder)
     elif negatives == "catalog-generator":
-        vectors = _with_negatives_of(
-            data, generate_records(data, CatalogueBackend(data, seed=seed)), encoder
-        )
+        others = generate_records(data, CatalogueBackend(data, seed=seed))
+        read = attributes_alone(others) if vectors.reads == "attributes" else others
+        vectors = _with_negatives_of(data, read, encoder)
     return data.replace(vectors=vectors)
 
 
@@ -151,14 +153,14 @@ def others(mask: NDArray[np.bool_], seed: int, step: int = 1) -> NDArray[np.int6
 
 
 def _with_negatives_of(data: Dataset, records: pl.DataFrame, encoder: TextEncoder) -> ItemVectors:
-    """Take the negatives of other records beside the recorded descriptions.
+    """Take the negatives of other records, as they are to be read, beside those recorded.
 
     A side of an item that the other records lack gets their mean negative or, where they lack the
     modality, the mean recorded one: either says nothing about the item.
     """
     vectors = data.vectors
     assert vectors is not None
-    found = encode_records(data, records, encoder, vectors.reads)
+    found = encode_records(data, records, encoder)
     completions = found.negative.shape[1]
     typical = without_negatives(vectors).negative[:, :1]
     negative = np.repeat(typical, completions, axis=1)  # [items, completions, modalities, d]

@@ -49,9 +49,10 @@ def encode_pictures(
         on_progress: called with (pictures finished, pictures to encode).
 
     Raises:
-        NegGenError: If a picture cannot be read or is not the one that was imported any more, or
-            there is no such encoder.
+        NegGenError: If no item has a picture, one cannot be read or is not the one that was
+            imported any more, or there is no such encoder.
     """
+    check_pictures(workspace, data)
     store = VectorStore(vectors_path(workspace, encoder.fingerprint))
     places = _by_digest(data)
     missing, finished = store.missing(list(places)), 0

@@ -133,6 +133,12 @@ def reads_of(workspace: Workspace) -> Reads:
     return "attributes" if _manifest(workspace).get("reads") == "attributes" else "descriptions"
 
 
+def as_before(workspace: Workspace) -> str:
+    """Return the option, after a space, that encodes what was encoded before, if there is one."""
+    made = (workspace.vectors_dir / "manifest.toml").is_file()
+    return " --attributes-only" if made and reads_of(workspace) == "attributes" else ""
+
+
 def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
     """Arrange the workspace's vectors by item and modality.
 
@@ -145,7 +151,7 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
-            f"{' --attributes-only' if reads == 'attributes' else ''}"
+            f"{as_before(workspace)}"
         )
     return arrange(data, records, store.get, workspace.vectors_dir, reads)
 

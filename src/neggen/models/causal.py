@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neggen.data.vectors import ItemVectors
+from neggen.errors import NegGenError
 from neggen.models.balance import CATALOG, Balance
 from neggen.seeding import seeded
 
@@ -60,6 +61,11 @@ class EffectNetwork(nn.Module):
         self.balance = balance
         self.contrast = contrast
         modalities, width = balance.positive_mean.shape
+        if not modalities:
+            raise NegGenError(
+                "NegGen is given nothing that describes the items: neither descriptions nor, with "
+                "use_text=false, their own texts."
+            )
         opposed = torch.tensor([name != CATALOG for name in balance.modalities])  # [modalities]
         self.register_buffer("opposed", opposed, persistent=False)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)

@@ -43,6 +43,8 @@ def content_of(vectors: ItemVectors, content: Content) -> NDArray[np.float32]:
             _part(vectors.positive[:, m], vectors.mask[:, m])
             for m in range(len(vectors.modalities))
         ]
+    if not parts:
+        raise NegGenError("Nothing describes the items of this row; set content=text.")
     return _unit(np.concatenate(parts, axis=1))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neggen.config import Content, ContentConfig, ModelConfig
+from neggen.config import Content, ContentConfig, ModelConfig, NegGenConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import Features, ItemVectors
 from neggen.errors import NegGenError
@@ -25,7 +25,9 @@ class FeaturesConfig(ContentConfig):
 
 
 def asks_for_pictures(config: ModelConfig) -> bool:
-    """Return whether a model with these settings also learns from encoded pictures."""
+    """Return whether a model of these settings, or its base, learns from encoded pictures."""
+    if isinstance(config, NegGenConfig):
+        return bool(config.base.get("pictures"))
     return isinstance(config, FeaturesConfig) and config.pictures
 
 

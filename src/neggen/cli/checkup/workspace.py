@@ -149,7 +149,7 @@ class Checkup:
         """Whether every text has a vector, made by the encoder that is installed."""
         import numpy as np
 
-        from neggen.encoding.store import encoder_of
+        from neggen.encoding.store import as_before, encoder_of
         from neggen.encoding.text import EMBEDDED, TextEncoder
         from neggen.workspace import read_toml
 
@@ -161,14 +161,15 @@ class Checkup:
         if not (np.isfinite(vectors.positive).all() and np.isfinite(vectors.negative).all()):
             raise NegGenError(
                 f"Some vectors in {self.place.vectors_dir} are no finite numbers; delete that "
-                f"folder and run: neggen encode {quoted(self.path)}"
+                f"folder and run: neggen encode {quoted(self.path)}{as_before(self.place)}"
             )
         name = str(read_toml(self.place.vectors_dir / "manifest.toml").get("encoder"))
         if name == EMBEDDED and TextEncoder().fingerprint != encoder_of(self.place):
             raise NegGenError(
                 f"The vectors of {self.path} are of another version of {name} than is installed, "
                 f"which explanations and new items cannot be compared with; run neggen encode "
-                f"{self.path}, delete the runs that learned from them, and train again."
+                f"{self.path}{as_before(self.place)}, delete the runs that learned from them, and "
+                f"train again."
             )
         shares = zip(vectors.modalities, vectors.mask.mean(0), strict=True)
         told = ", ".join(f"{side} of {share:.0%} of the items" for side, share in shares)
@@ -206,7 +207,15 @@ class Checkup:
             raise NegGenError(
                 f"was trained on other descriptions or vectors than {self.path} now holds; {again}"
             )
+        seen = manifest.get("pictures_hash")
+        if seen is not None and _quietly(self._pictures_hash) not in (None, seen):
+            raise NegGenError(f"was trained on other pictures than {self.path} now holds; {again}")
         return ""
+
+    def _pictures_hash(self) -> str:
+        from neggen.encoding.pictures import with_pictures
+
+        return with_pictures(self.place, self._data.replace(vectors=self._vectors))[1]
 
 
 def _quietly(read: Callable[[], str]) -> str | None:
