@@ -15,6 +15,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.mapped import zeros
 from neggen.data.picture import UnreadablePicture, read_picture_file
 from neggen.encoding.image import ImageEncoder
+from neggen.encoding.progress import advancing
 from neggen.encoding.vector_store import VectorStore, vectors_path
 from neggen.errors import NegGenError, quoted
 from neggen.workspace import Workspace, read_toml, write_toml
@@ -55,14 +56,8 @@ def encode_pictures(
     check_pictures(workspace, data)
     store = VectorStore(vectors_path(workspace, encoder.fingerprint))
     places = _by_digest(data)
-    missing, finished = store.missing(list(places)), 0
-
-    def advance(count: int) -> None:
-        nonlocal finished
-        finished += count
-        if on_progress is not None:
-            on_progress(finished, len(missing))
-
+    missing = store.missing(list(places))
+    advance = advancing(on_progress, len(missing))
     for start in range(0, len(missing), SAVE_EVERY):
         chunk = missing[start : start + SAVE_EVERY]
         files = [_unchanged(data, places[digest], digest) for digest in chunk]

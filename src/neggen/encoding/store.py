@@ -18,6 +18,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import zeros
 from neggen.data.vectors import ItemVectors, Reads
+from neggen.encoding.progress import advancing
 from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
 from neggen.encoding.vector_store import vectors_path
@@ -62,14 +63,7 @@ def encode(
     """
 
     def encoded(missing: list[str]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        finished = 0
-
-        def advance(count: int) -> None:
-            nonlocal finished
-            finished += count
-            if on_progress is not None:
-                on_progress(finished, len(missing))
-
+        advance = advancing(on_progress, len(missing))
         for start in range(0, len(missing), SAVE_EVERY):
             chunk = missing[start : start + SAVE_EVERY]
             yield chunk, encoder.encode(chunk, advance)
