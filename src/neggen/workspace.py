@@ -14,7 +14,7 @@ What stages hand to each other::
     splits/                which interactions train, validate and test, with their settings
     journal.sqlite         every answer of every generation call; -shards/ beside it while Ray works
     negatives.parquet      descriptions, templates and negatives, one row a record
-    vectors/               encoded descriptions and negatives, with a manifest
+    vectors/               encoded descriptions, negatives and pictures, with a manifest each
     runs/                  trained models with their metrics and logs
     quality/               measures of the negatives: items.parquet, summary.json and plots
     studies/               comparisons with their results, trials (SQLite), and a cache of fits
@@ -56,6 +56,8 @@ class Workspace:
         self.journal_path = self.path / "journal.sqlite"
         self.records_path = self.path / "negatives.parquet"
         self.vectors_dir = self.path / "vectors"
+        self.vectors_manifest_path = self.vectors_dir / "manifest.toml"
+        self.pictures_manifest_path = self.vectors_dir / "pictures.toml"
         self.runs_dir = self.path / "runs"
         self.quality_dir = self.path / "quality"
         self.studies_dir = self.path / "studies"

@@ -42,10 +42,7 @@ from neggen.training import rhythm
 if TYPE_CHECKING:
     from conftest import Neggen
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the file beside this one
 from blocks import LANGUAGES, PAGES, ROOT, Block, blocks, typed_commands, words
-
-sys.path.pop(0)
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 SERVER = "http://127.0.0.1:8001"

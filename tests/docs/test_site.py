@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-import neggen
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the file beside this one
 from blocks import PAGES, ROOT, without_code
 
-sys.path.pop(0)
+import neggen
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from reviewing import again, first, opened
 
-from neggen.config import SplitConfig
-from neggen.data.store import load_dataset
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
@@ -24,26 +23,9 @@ from neggen.studio.entries import Entry
 from neggen.workspace import Workspace
 
 
-def catalogue(workspace: Workspace):
-    data = load_dataset(workspace, SplitConfig.build({}))
-    return lambda number: CatalogueBackend(data, seed=1 + number)
-
-
 @pytest.fixture
 def desk(ready: Workspace) -> Desk:
-    return Desk(ready, catalogue(ready))
-
-
-def first(desk: Desk) -> Entry:
-    entry = desk.entries.find(choose(desk.entries, side="text")[0])
-    assert entry is not None
-    return entry
-
-
-def again(desk: Desk, entry: Entry) -> Entry:
-    found = desk.entries.find(entry.key)
-    assert found is not None
-    return found
+    return opened(ready)
 
 
 def in_file(desk: Desk, entry: Entry) -> list[str]:
@@ -106,7 +88,7 @@ def test_who_saw_an_older_state_is_told(desk: Desk) -> None:
 
 
 def test_two_desks_see_each_other(desk: Desk) -> None:
-    other = Desk(desk.workspace, catalogue(desk.workspace))
+    other = opened(desk.workspace)
     entry = first(other)
     desk.edit(entry.key, entry.seen, "Ann", "A [red] mug.", ("blue",))
     seen = again(other, entry)

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
+from reviewing import again, first, opened
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
@@ -33,23 +34,6 @@ Act = Callable[[Desk, Entry], None]
 @pytest.fixture
 def desk(ready: Workspace) -> Desk:
     return opened(ready)
-
-
-def opened(workspace: Workspace) -> Desk:
-    data = load_dataset(workspace, SplitConfig.build({}))
-    return Desk(workspace, lambda number: CatalogueBackend(data, seed=1 + number))
-
-
-def first(desk: Desk) -> Entry:
-    entry = desk.entries.find(choose(desk.entries, side="text")[0])
-    assert entry is not None
-    return entry
-
-
-def again(desk: Desk, entry: Entry) -> Entry:
-    found = desk.entries.find(entry.key)
-    assert found is not None
-    return found
 
 
 def negatives(workspace: Workspace, entry: Entry) -> list[str]:

@@ -161,7 +161,7 @@ class Job:
                 )
 
     def _print(self, summary: GenerationSummary) -> None:
-        from neggen.encoding.store import as_before
+        from neggen.encoding.store import encode_command
 
         sides = {name: _figures(side) for name, side in summary.modalities.items()}
         waiting = sum(side.waiting for side in summary.modalities.values())
@@ -206,7 +206,7 @@ class Job:
         elif waiting:
             say(f"{counted(waiting, 'item')} left for further answers: export again, or --batch.")
         else:
-            suggest("generate", f"encode {quoted(self.place.path)}{as_before(self.place)}")
+            suggest("generate", encode_command(self.place))
 
 
 def synonym_screen() -> Screen:

@@ -208,7 +208,7 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
         NegGenError: If records have no vectors, or the encoder is another than in training.
     """
     from neggen.data.store import load_dataset
-    from neggen.encoding.store import encoder_of, reads_of
+    from neggen.encoding.store import encode_command, encoder_of, reads_of
     from neggen.runs import with_vectors
 
     data = load_dataset(workspace)
@@ -222,10 +222,9 @@ def load_new_items(run: Run, workspace: Workspace) -> Dataset:
         )
     reads = run.manifest.get("reads", "descriptions")
     if described and reads != reads_of(workspace):
-        only = " --attributes-only" if reads == "attributes" else ""
         raise NegGenError(
-            f"{run.folder} was trained on encoded {reads}; run: neggen encode "
-            f"{quoted(workspace.path)}{only}"
+            f"{run.folder} was trained on encoded {reads}; run: neggen "
+            f"{encode_command(workspace, reads)}"
         )
     return with_vectors(workspace, data) if described else data
 

@@ -87,7 +87,7 @@ def _describe(
     from neggen.cli.catalogue import encode
     from neggen.cli.generation import generate
 
-    if (place.vectors_dir / "manifest.toml").is_file():
+    if place.vectors_manifest_path.is_file():
         return
     if source.answers is not None:
         generate(place.path, answers=folder / source.source / source.answers)

@@ -19,7 +19,7 @@ class KeptEncoder(TextEncoder):
 
     def __init__(self, workspace: Workspace, device: str) -> None:
         """Find out which encoder it was; see :class:`TextEncoder` for the device."""
-        self._manifest = read_toml(workspace.vectors_dir / "manifest.toml")
+        self._manifest = read_toml(workspace.vectors_manifest_path)
         super().__init__(self._manifest["encoder"], device=device)
         name = f"{self._manifest['fingerprint'][:16]}.safetensors"
         self._path = workspace.studies_dir / "cache" / "vectors" / name

@@ -53,13 +53,9 @@ def varied_data(
         pictures: whether it is also given the encoded pictures, which are part of the hash then.
     """
     drawn = 0 if negatives == "generated" else seed
-    data, told = _varied(
-        workspace.path, split, negatives, modality, drawn, device, _stamp(workspace)
+    return _varied(
+        workspace.path, split, negatives, modality, drawn, device, pictures, _stamp(workspace)
     )
-    if pictures:
-        data, seen = with_pictures(workspace, data)
-        told = f"{told} {seen}"
-    return data, told
 
 
 def without_test(data: Dataset) -> Dataset:
@@ -99,6 +95,7 @@ def _varied(
     modality: str | None,
     seed: int,
     device: str,
+    pictures: bool,
     stamp: Stamp,
 ) -> tuple[Dataset, str]:
     data = without_test(_split(path, split, True, stamp))
@@ -109,7 +106,11 @@ def _varied(
     if modality is not None:
         vectors = one_modality(vectors, modality)
         data = data.replace(vectors=vectors)
-    return data, vectors.content_hash
+    told = vectors.content_hash
+    if pictures:
+        data, seen = with_pictures(Workspace(path), data)
+        told = f"{told} {seen}"
+    return data, told
 
 
 def _stamp(workspace: Workspace) -> Stamp:
@@ -117,7 +118,8 @@ def _stamp(workspace: Workspace) -> Stamp:
     files = (
         workspace.manifest_path,
         workspace.records_path,
-        workspace.vectors_dir / "manifest.toml",
+        workspace.vectors_manifest_path,
+        workspace.pictures_manifest_path,
     )
     found = [path.stat() if path.is_file() else None for path in files]
     return tuple(stat and (stat.st_mtime_ns, stat.st_size) for stat in found)

@@ -22,7 +22,7 @@ from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.run import generate_records
-from neggen.generation.subsets import attributes_alone
+from neggen.generation.subsets import as_read
 
 
 def varied(data: Dataset, negatives: Negatives, seed: int, encoder: TextEncoder) -> Dataset:
@@ -44,12 +44,11 @@ def varied(data: Dataset, negatives: Negatives, seed: int, encoder: TextEncoder)
     elif negatives == "other-item":
         vectors = others_descriptions(vectors, seed)
     elif negatives == "random-slots":
-        read = attributes_alone(records) if vectors.reads == "attributes" else records
-        vectors = _with_negatives_of(data, random_slots(read, seed), encoder)
+        changed = random_slots(as_read(records, vectors.reads), seed)
+        vectors = _with_negatives_of(data, changed, encoder)
     elif negatives == "catalog-generator":
-        others = generate_records(data, CatalogueBackend(data, seed=seed))
-        read = attributes_alone(others) if vectors.reads == "attributes" else others
-        vectors = _with_negatives_of(data, read, encoder)
+        written = generate_records(data, CatalogueBackend(data, seed=seed))
+        vectors = _with_negatives_of(data, as_read(written, vectors.reads), encoder)
     return data.replace(vectors=vectors)
 
 

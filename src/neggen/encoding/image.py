@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -80,29 +81,38 @@ class ImageEncoder:
         self,
         pictures: Sequence[Path | bytes],
         on_progress: Callable[[int], None] | None = None,
+        *,
+        digests: Sequence[str] | None = None,
     ) -> NDArray[np.float32]:
         """Encode pictures to unit vectors, float32 ``[pictures, d]``.
 
-        Threads decode them, ahead of the model; only a few batches of pixels are held.
+        Threads read and decode them, ahead of the model; only a few batches of pixels are held.
 
         Args:
             pictures: files or their contents.
             on_progress: called with the number of pictures finished since the last call.
+            digests: the SHA-256 that each had when it was imported.
 
         Raises:
-            NegGenError: If there is none, or one cannot be read.
+            NegGenError: If there is none, or one cannot be read or has another digest.
         """
         if not pictures:
             raise NegGenError("There is no picture to encode.")
         model, size = self._model, self.batch_size
+        known: Sequence[str | None] = digests or [None] * len(pictures)
         starts = range(0, len(pictures), size)
         blocks: list[NDArray[np.float32]] = []
         pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
         try:
-            decoding = deque(pool.map(_opened, pictures[at : at + size]) for at in starts[:AHEAD])
+
+            def decoded(at: int) -> Iterator[Image]:
+                some = slice(at, at + size)
+                return pool.map(_opened, pictures[some], known[some])
+
+            decoding = deque(map(decoded, starts[:AHEAD]))
             for at in starts:
                 if (later := at + AHEAD * size) < len(pictures):
-                    decoding.append(pool.map(_opened, pictures[later : later + size]))
+                    decoding.append(decoded(later))
                 blocks.append(_encode(model, list(decoding.popleft())))
                 if on_progress is not None:
                     on_progress(len(blocks[-1]))
@@ -111,13 +121,19 @@ class ImageEncoder:
         return np.concatenate(blocks)
 
 
-def _opened(picture: Path | bytes) -> Image:
+def _opened(picture: Path | bytes, digest: str | None) -> Image:
+    which = "A picture" if isinstance(picture, bytes) else f"The picture {picture}"
+    mend = "" if digest is None else "; import again with --overwrite"
     try:
         content = picture if isinstance(picture, bytes) else read_picture_file(picture)
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise NegGenError(
+                f"{which} is not the one that was imported; put that back, or import again with "
+                "--overwrite."
+            )
         return open_picture(content, LONGEST_SIDE)
     except UnreadablePicture as error:
-        which = "A picture" if isinstance(picture, bytes) else f"The picture {picture}"
-        raise NegGenError(f"{which} cannot be read: {error}.") from None
+        raise NegGenError(f"{which} cannot be read: {error}{mend}.") from None
 
 
 def _encode(model: SentenceTransformer, pictures: list[Image]) -> NDArray[np.float32]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
 from neggen.data.mapped import zeros
-from neggen.data.picture import UnreadablePicture, read_picture_file
 from neggen.encoding.image import ImageEncoder
 from neggen.encoding.progress import advancing
 from neggen.encoding.vector_store import VectorStore, vectors_path
@@ -60,11 +57,12 @@ def encode_pictures(
     advance = advancing(on_progress, len(missing))
     for start in range(0, len(missing), SAVE_EVERY):
         chunk = missing[start : start + SAVE_EVERY]
-        files = [_unchanged(data, places[digest], digest) for digest in chunk]
-        store.add(chunk, encoder.encode(files, advance))
+        paths = (data.image_path(places[digest]) for digest in chunk)
+        files = [path for path in paths if path is not None]  # who has a digest has a file
+        store.add(chunk, encoder.encode(files, advance, digests=chunk))
     store.merge()
     told = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "pictures": len(places)}
-    write_toml(pictures_manifest(workspace), told)
+    write_toml(workspace.pictures_manifest_path, told)
     return PicturesSummary(len(places), len(missing), store.get([next(iter(places))]).shape[1])
 
 
@@ -74,7 +72,7 @@ def load_pictures(workspace: Workspace, data: Dataset) -> NDArray[np.float32]:
     Raises:
         NegGenError: If pictures were never encoded, or one has no vector yet.
     """
-    manifest = pictures_manifest(workspace)
+    manifest = workspace.pictures_manifest_path
     if not manifest.is_file():
         raise NegGenError(
             f"The pictures of {workspace.path} are not encoded; run: neggen encode "
@@ -105,8 +103,9 @@ def with_pictures(workspace: Workspace, data: Dataset) -> tuple[Dataset, str]:
     """
     assert data.vectors is not None  # beside which they lie
     vectors = replace(data.vectors, image=load_pictures(workspace, data))
-    assert vectors.pictures_hash is not None  # they are there
-    return data.replace(vectors=vectors), vectors.pictures_hash
+    seen = vectors.pictures_hash
+    assert seen is not None  # they are there
+    return data.replace(vectors=vectors), seen
 
 
 def check_pictures(workspace: Workspace, data: Dataset) -> None:
@@ -118,31 +117,8 @@ def check_pictures(workspace: Workspace, data: Dataset) -> None:
         )
 
 
-def _unchanged(data: Dataset, item: int, digest: str) -> Path:
-    """Return the file of an item's picture, which must be the one that was imported."""
-    path = data.image_path(item)
-    assert path is not None  # who has a digest has a file
-    try:
-        found = hashlib.sha256(read_picture_file(path)).hexdigest()
-    except UnreadablePicture as error:
-        raise NegGenError(
-            f"The picture {path} cannot be read: {error}; import again with --overwrite."
-        ) from None
-    if found != digest:
-        raise NegGenError(
-            f"The picture {path} is not the one that was imported; put that back, or import again "
-            "with --overwrite."
-        )
-    return path
-
-
 def _by_digest(data: Dataset) -> dict[str, int]:
     """Return an item with each distinct picture, by the picture's SHA-256."""
     table = data.item_table.select("image_sha256").with_row_index("place").drop_nulls()
     first = table.unique("image_sha256", keep="first", maintain_order=True)
     return dict(zip(first["image_sha256"], first["place"].cast(pl.Int64), strict=True))
-
-
-def pictures_manifest(workspace: Workspace) -> Path:
-    """Return the file that says who encoded the pictures, which is there if anybody did."""
-    return workspace.vectors_dir / "pictures.toml"

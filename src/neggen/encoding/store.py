@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from neggen.encoding.text import TextEncoder
 from neggen.encoding.vector_store import VectorStore as VectorStore
 from neggen.encoding.vector_store import vectors_path
 from neggen.errors import NegGenError, quoted
-from neggen.generation.subsets import attributes_alone
+from neggen.generation.subsets import as_read
 from neggen.workspace import Workspace, read_toml, write_toml
 
 SAVE_EVERY = 2048
@@ -91,13 +91,13 @@ def keep_encoded(
         reads: see :func:`encode`.
     """
     store = VectorStore(vectors_path(workspace, encoder.fingerprint))
-    texts = _texts(data, _as_read(records, reads))
+    texts = _texts(data, as_read(records, reads))
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
         store.add(chunk, vectors)
     store.merge()
     write_toml(
-        workspace.vectors_dir / "manifest.toml",
+        workspace.vectors_manifest_path,
         {
             "encoder": encoder.name,
             "fingerprint": encoder.fingerprint,
@@ -124,13 +124,19 @@ def reads_of(workspace: Workspace) -> Reads:
     Raises:
         NegGenError: If ``neggen encode`` has not run yet.
     """
-    return "attributes" if _manifest(workspace).get("reads") == "attributes" else "descriptions"
+    return _reads(_manifest(workspace))
 
 
-def as_before(workspace: Workspace) -> str:
-    """Return the option, after a space, that encodes what was encoded before, if there is one."""
-    made = (workspace.vectors_dir / "manifest.toml").is_file()
-    return " --attributes-only" if made and reads_of(workspace) == "attributes" else ""
+def encode_command(workspace: Workspace, reads: Reads | None = None) -> str:
+    """Return what to type after ``neggen`` to encode a workspace; None reads what was read before.
+
+    >>> encode_command(Workspace("shop"), "attributes")
+    'encode shop --attributes-only'
+    """
+    if reads is None and workspace.vectors_manifest_path.is_file():
+        reads = reads_of(workspace)
+    option = " --attributes-only" if reads == "attributes" else ""
+    return f"encode {quoted(workspace.path)}{option}"
 
 
 def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> ItemVectors:
@@ -139,27 +145,26 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
     Raises:
         NegGenError: If ``neggen encode`` has not run since the records or the items changed.
     """
-    store = VectorStore(vectors_path(workspace, encoder_of(workspace)))
-    reads = reads_of(workspace)
-    if missing := store.missing(_texts(data, _as_read(records, reads))):
+    made = _manifest(workspace)
+    store, reads = VectorStore(vectors_path(workspace, made["fingerprint"])), _reads(made)
+    read = as_read(records, reads)
+    if missing := store.missing(_texts(data, read)):
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
-            f"{missing[0][:60]!r}; run: neggen encode {quoted(workspace.path)}"
-            f"{as_before(workspace)}"
+            f"{missing[0][:60]!r}; run: neggen {encode_command(workspace)}"
         )
-    return arrange(data, records, store.get, workspace.vectors_dir, reads)
+    return arrange(data, read, store.get, workspace.vectors_dir, reads)
 
 
 def encode_records(
     data: Dataset, records: pl.DataFrame, encoder: TextEncoder, reads: Reads = "descriptions"
 ) -> ItemVectors:
     """Encode records and own texts in memory, without a workspace; see :func:`encode`."""
-    texts = _texts(data, _as_read(records, reads))
+    read = as_read(records, reads)
+    texts = _texts(data, read)
     vectors = encoder.encode(texts)
     rows = {text: row for row, text in enumerate(texts)}
-    return arrange(
-        data, records, lambda wanted: vectors[[rows[text] for text in wanted]], reads=reads
-    )
+    return arrange(data, read, lambda wanted: vectors[[rows[text] for text in wanted]], reads=reads)
 
 
 def arrange(
@@ -175,16 +180,16 @@ def arrange(
 
     Args:
         data: the catalogue.
-        records: what generation wrote.
+        records: what generation wrote, as the encoder read it.
         vectors_of: looks vectors up, texts to ``[texts, d]``.
         folder: where large arrays lie while they are in use; None holds them in memory.
-        reads: see :func:`encode`.
+        reads: what that was; see :func:`encode`.
 
     Raises:
         NegGenError: If no record belongs to an item of the catalogue, or the folder is full.
     """
     modalities = tuple(sorted(records["modality"].unique()))
-    known = _as_read(records, reads).filter(pl.col("item_id").is_in(data.item_ids.implode()))
+    known = records.filter(pl.col("item_id").is_in(data.item_ids.implode()))
     if known.is_empty():
         raise NegGenError("None of the records belongs to an item of this catalogue.")
     item = positions(known["item_id"], data.item_ids)  # [records]
@@ -216,10 +221,6 @@ def arrange(
     return ItemVectors(modalities, positives, negatives, mask, own, reads=reads)
 
 
-def _as_read(records: pl.DataFrame, reads: Reads) -> pl.DataFrame:
-    return attributes_alone(records) if reads == "attributes" else records
-
-
 def _own_texts(data: Dataset) -> dict[int, str]:
     """Return the own text of every item that has one, by position."""
     texts = ((position, data.item_text(position)) for position in range(len(data.item_ids)))
@@ -233,9 +234,13 @@ def _texts(data: Dataset, records: pl.DataFrame) -> list[str]:
 
 
 def _manifest(workspace: Workspace) -> dict[str, Any]:
-    path = workspace.vectors_dir / "manifest.toml"
+    path = workspace.vectors_manifest_path
     if not path.is_file():
         raise NegGenError(
-            f"{workspace.path} has no vectors yet; run: neggen encode {quoted(workspace.path)}"
+            f"{workspace.path} has no vectors yet; run: neggen {encode_command(workspace)}"
         )
     return read_toml(path, "fingerprint")
+
+
+def _reads(manifest: Mapping[str, Any]) -> Reads:
+    return "attributes" if manifest.get("reads") == "attributes" else "descriptions"

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from neggen.data.vectors import Reads
 from neggen.generation.records import MASK, Record, fill
 
 BETWEEN = ", "
@@ -54,6 +55,11 @@ def one_slot_negatives(record: Record) -> tuple[str, ...]:
     ('A blue mug with dots.', 'A red mug with stripes.')
     """
     return tuple(with_slots(record, {slot}) for slot in range(len(record.values)))
+
+
+def as_read(records: pl.DataFrame, reads: Reads) -> pl.DataFrame:
+    """Return records as an encoder reads them: whole, or :func:`attributes_alone`."""
+    return attributes_alone(records) if reads == "attributes" else records
 
 
 def attributes_alone(records: pl.DataFrame) -> pl.DataFrame:

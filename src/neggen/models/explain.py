@@ -27,7 +27,7 @@ from neggen.data.vectors import ItemVectors
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.generation.records import Record
-from neggen.generation.subsets import attributes_alone, one_slot_negatives
+from neggen.generation.subsets import as_read, one_slot_negatives
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
 from neggen.models.ranking import history_matrix
@@ -216,8 +216,7 @@ def _intervene(
 ) -> Interventions:
     """Exchange every slot of some items, distinct internal ones, and see what that changes."""
     assert data.records is not None
-    read = attributes_alone(data.records) if vectors.reads == "attributes" else data.records
-    slots, texts = _one_slot_changes(data, read, items)
+    slots, texts = _one_slot_changes(data, as_read(data.records, vectors.reads), items)
     place = slots["item"].to_numpy()
     modality = np.array([vectors.modalities.index(name) for name in slots["modality"]], dtype=int)
     distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}

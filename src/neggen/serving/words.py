@@ -35,7 +35,7 @@ class Words:
         self._model = model
         self._data: Dataset = with_vectors(run.workspace, run.load_data())
         assert self._data.vectors is not None
-        manifest = read_toml(run.workspace.vectors_dir / "manifest.toml")
+        manifest = read_toml(run.workspace.vectors_manifest_path)
         self._encoder = TextEncoder(manifest["encoder"], device=model.config.device)
         same_words = self._data.vectors.content_hash == run.manifest.get("vectors_hash")
         if not same_words or self._encoder.fingerprint != encoder_of(run.workspace):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neggen.config import DRAWN_SPLITS, SplitConfig
-from neggen.encoding.pictures import pictures_manifest
+from neggen.encoding.store import encode_command
 from neggen.encoding.text import EMBEDDED
 from neggen.errors import quoted
 from neggen.generation.backends.catalogue import CatalogueBackend
@@ -52,7 +52,7 @@ def commands(
             by = ways.get(kind, f" --backend {quoted(kind)}")
             lines.append(f"neggen generate {place}{by}")
     if workspace.vectors_dir.is_dir():
-        lines.append(" ".join(["neggen encode", place, *_encoding(workspace)]))
+        lines.append(" ".join(["neggen", encode_command(workspace), *_encoders(workspace)]))
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
             if not run.holds_out:
@@ -81,17 +81,15 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
     ]
 
 
-def _encoding(workspace: Workspace) -> Iterator[str]:
-    """Yield the options with which texts and pictures were encoded."""
-    texts = workspace.vectors_dir / "manifest.toml"
-    if texts.is_file():
-        told = read_toml(texts)
-        if (encoder := told.get("encoder", EMBEDDED)) != EMBEDDED:
+def _encoders(workspace: Workspace) -> Iterator[str]:
+    """Yield the options that name who encoded texts and pictures."""
+    if workspace.vectors_manifest_path.is_file():
+        encoder = read_toml(workspace.vectors_manifest_path).get("encoder", EMBEDDED)
+        if encoder != EMBEDDED:
             yield f"--encoder {quoted(encoder)}"
-        if told.get("reads") == "attributes":
-            yield "--attributes-only"
-    if (pictures := pictures_manifest(workspace)).is_file():
-        yield f"--pictures {quoted(read_toml(pictures, 'encoder')['encoder'])}"
+    if workspace.pictures_manifest_path.is_file():
+        encoder = read_toml(workspace.pictures_manifest_path, "encoder")["encoder"]
+        yield f"--pictures {quoted(encoder)}"
 
 
 def _changed_settings(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -149,7 +149,7 @@ class Checkup:
         """Whether every text has a vector, made by the encoder that is installed."""
         import numpy as np
 
-        from neggen.encoding.store import as_before, encoder_of
+        from neggen.encoding.store import encode_command, encoder_of
         from neggen.encoding.text import EMBEDDED, TextEncoder
         from neggen.workspace import read_toml
 
@@ -161,14 +161,14 @@ class Checkup:
         if not (np.isfinite(vectors.positive).all() and np.isfinite(vectors.negative).all()):
             raise NegGenError(
                 f"Some vectors in {self.place.vectors_dir} are no finite numbers; delete that "
-                f"folder and run: neggen encode {quoted(self.path)}{as_before(self.place)}"
+                f"folder and run: neggen {encode_command(self.place)}"
             )
-        name = str(read_toml(self.place.vectors_dir / "manifest.toml").get("encoder"))
+        name = str(read_toml(self.place.vectors_manifest_path).get("encoder"))
         if name == EMBEDDED and TextEncoder().fingerprint != encoder_of(self.place):
             raise NegGenError(
                 f"The vectors of {self.path} are of another version of {name} than is installed, "
-                f"which explanations and new items cannot be compared with; run neggen encode "
-                f"{self.path}{as_before(self.place)}, delete the runs that learned from them, and "
+                f"which explanations and new items cannot be compared with; run neggen "
+                f"{encode_command(self.place)}, delete the runs that learned from them, and "
                 f"train again."
             )
         shares = zip(vectors.modalities, vectors.mask.mean(0), strict=True)

@@ -43,8 +43,8 @@ def find_reader(path: Path, options: ReadOptions | None = None) -> Reader:
         raise NegGenError(f"There is no file or folder {path}.")
     readers, broken = _readers()
     if named:
-        recognized = [reader for reader in readers if reader.name in READERS.built_in]
-        recognized = [reader for reader in recognized if "interactions" in reader.heeds]
+        own = (reader for reader in readers if reader.name in READERS.built_in)
+        recognized = [reader for reader in own if "interactions" in reader.heeds]
     else:
         recognized = [reader for reader in readers if reader.recognizes(path)]
     if not recognized:
