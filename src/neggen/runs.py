@@ -76,7 +76,9 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """The contents of ``run.toml``."""
-        return read_toml(self.manifest_path, "model", "settings", "split", "content_hash")
+        return read_toml(
+            self.manifest_path, "model", "settings", "split", "content_hash", "seconds"
+        )
 
     @property
     def history(self) -> dict[str, list[dict[str, Any]]]:
@@ -145,6 +147,11 @@ class Run:
 def finished_runs(workspace: Workspace) -> list[Run]:
     """Return the finished runs of a workspace, by name."""
     return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/run.toml"))]
+
+
+def unfinished_runs(workspace: Workspace) -> list[Run]:
+    """Return the runs that are being trained, or whose training was interrupted, by name."""
+    return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/checkpoints"))]
 
 
 def train_run(

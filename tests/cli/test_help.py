@@ -34,6 +34,7 @@ def test_every_arrow_has_a_command() -> None:
         "doctor",
         "models",
         "refit",
+        "runs",
     ]
     away = ["serve", "studio", "export", "push", "export-data"]
     assert sorted([*stages, *others, *away]) == COMMANDS

@@ -26,6 +26,7 @@ from neggen.cli import (
     quality,
     recommending,
     run,
+    runs,
     serving,
     studio,
 )
@@ -53,6 +54,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "models": models.models,
         "train": learning.train,
         "evaluate": learning.evaluate,
+        "runs": runs.runs,
         "refit": learning.refit,
         "recommend": recommending.recommend,
         "similar": recommending.similar,
