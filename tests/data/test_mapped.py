@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,19 @@ def test_large_zeros_lie_in_a_file_without_a_name(
     large[2] = 7
     assert not small.any()
     assert large.tolist() == [[7.0 * (row == 2)] * 5 for row in range(6)]
+
+
+def test_where_nothing_may_be_written_they_lie_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped, "IN_MEMORY", 100)
+    tmp_path.chmod(0o500)
+    folders = [place for place in (tmp_path, Path("/sys")) if not os.access(place, os.W_OK)]
+    if not folders:
+        pytest.skip("this user may write everywhere")
+    large = zeros((6, 5), folders[0])
+    large[2] = 7
+    assert large.sum() == 35
 
 
 def test_says_how_much_room_is_missing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ from neggen.models.described_items import Described
 from neggen.models.frozen_graph import FrozenGraph
 from neggen.models.lightgcn import LightGCN
 from neggen.models.linear_neggen import LinearNegGen
+from neggen.models.loading import load
 from neggen.models.mf import MF
 from neggen.models.neggen import NegGen
 from neggen.models.popularity import Popularity
@@ -36,6 +38,8 @@ FEW = {"dim": 16, "epochs": 12, "learning_rate": 0.02, "evaluate_every": 2, "bat
 
 class Words:
     """A real encoder that takes no time: counts of words, hashed."""
+
+    fingerprint = "counts of words"
 
     def encode(self, texts, on_progress=None):
         vectors = np.zeros((len(texts), 512), dtype=np.float32)
@@ -191,9 +195,34 @@ def test_new_items_are_refused_in_a_sentence(
     other = dataclasses.replace(vectors, modalities=("sound",))
     with pytest.raises(NegGenError, match=r"described by sound, which this model does not know"):
         model.recommend_new_items(later.replace(vectors=other))
+    others = dataclasses.replace(vectors, encoder="another")
+    with pytest.raises(NegGenError, match=r"by another text encoder than those the model learned"):
+        model.recommend_new_items(later.replace(vectors=others))
+    alone = dataclasses.replace(vectors, reads="attributes")
+    with pytest.raises(NegGenError, match=r"learned from encoded descriptions, but .* attributes"):
+        model.recommend_new_items(later.replace(vectors=alone))
     silent = NegGen(**FEW, heads=4, base=FEW, effect_weights=(0.0,)).fit(known)
     with pytest.raises(NegGenError, match="learned nothing from descriptions"):
         silent.recommend_new_items(later.replace(vectors=vectors))
+
+
+def test_what_the_vectors_are_of_is_saved_with_the_model(
+    shop: Dataset, newcomers: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    known, later = newcomers
+    assert shop.records is not None
+    alone = encode_records(known, shop.records, WORDS, "attributes")
+    LinearNegGen().fit(known.replace(vectors=alone)).save(tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert isinstance(model, LinearNegGen)
+    assert (model.balance.reads, model.balance.encoder) == ("attributes", WORDS.fingerprint)
+    # records of new items are read in the same way, without being told
+    given = encode_records(later, shop.records, WORDS, "attributes")
+    by_vectors = model.recommend_new_items(later.replace(vectors=given), k=5)
+    records = model.recommend_new_items(later.item_table, k=5, records=shop.records, encoder=WORDS)
+    assert records.equals(by_vectors)
+    with pytest.raises(NegGenError, match="by another text encoder"):
+        model.recommend_new_items(later.item_table, k=5)
 
 
 def test_who_has_no_training_interactions_has_no_taste(

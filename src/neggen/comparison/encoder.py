@@ -21,8 +21,13 @@ class KeptEncoder(TextEncoder):
         """Find out which encoder it was; see :class:`TextEncoder` for the device."""
         self._manifest = read_toml(workspace.vectors_manifest_path)
         super().__init__(self._manifest["encoder"], device=device)
-        name = f"{self._manifest['fingerprint'][:16]}.safetensors"
+        name = f"{self.fingerprint[:16]}.safetensors"
         self._path = workspace.studies_dir / "cache" / "vectors" / name
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the workspace's vectors; the encoder's own is compared when it is needed."""
+        return str(self._manifest["fingerprint"])
 
     def encode(
         self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
@@ -36,7 +41,7 @@ class KeptEncoder(TextEncoder):
         with FileLock(self._path.with_suffix(".lock")):
             store = VectorStore(self._path)
             if missing := store.missing(texts):
-                if self.fingerprint != self._manifest["fingerprint"]:
+                if super().fingerprint != self.fingerprint:
                     raise NegGenError(
                         f"The encoder '{self.name}' has other weights than when the workspace was "
                         "encoded; run neggen encode again."

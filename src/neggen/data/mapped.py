@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,8 +52,9 @@ def zeros(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.float32]:
 
     Args:
         shape: of the array.
-        folder: where a large one lies, in a file without a name that is gone with the array; None
-            holds it in memory whatever its size.
+        folder: where a large one lies, in a file without a name that is gone with the array; where
+            nothing may be written, it lies among the system's temporary files. None holds it in
+            memory whatever its size.
 
     Raises:
         NegGenError: If the folder has not enough room.
@@ -60,6 +62,8 @@ def zeros(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.float32]:
     size = 4 * int(np.prod(shape))
     if folder is None or size <= IN_MEMORY:
         return np.zeros(shape, dtype=np.float32)
+    if not os.access(folder, os.W_OK):
+        folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
     if size > free:
         raise NegGenError(

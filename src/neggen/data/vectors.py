@@ -93,6 +93,7 @@ class ItemVectors:
         image: float32 ``[items, width]``, the items' own pictures by a picture encoder; zero rows
             where there are none. None where nobody asked for them.
         reads: what ``positive`` and ``negative`` are encodings of.
+        encoder: the fingerprint of the text encoder; None where it is not known.
     """
 
     modalities: tuple[str, ...]
@@ -102,6 +103,7 @@ class ItemVectors:
     text: NDArray[np.float32] | None = None
     image: NDArray[np.float32] | None = None
     reads: Reads = "descriptions"
+    encoder: str | None = None
 
     @property
     def content_hash(self) -> str:

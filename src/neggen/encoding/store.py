@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,8 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen {encode_command(workspace)}"
         )
-    return arrange(data, read, store.get, workspace.vectors_dir, reads)
+    vectors = arrange(data, read, store.get, workspace.vectors_dir)
+    return replace(vectors, reads=reads, encoder=made["fingerprint"])
 
 
 def encode_records(
@@ -162,9 +163,10 @@ def encode_records(
     """Encode records and own texts in memory, without a workspace; see :func:`encode`."""
     read = as_read(records, reads)
     texts = _texts(data, read)
-    vectors = encoder.encode(texts)
+    encoded = encoder.encode(texts)
     rows = {text: row for row, text in enumerate(texts)}
-    return arrange(data, read, lambda wanted: vectors[[rows[text] for text in wanted]], reads=reads)
+    vectors = arrange(data, read, lambda wanted: encoded[[rows[text] for text in wanted]])
+    return replace(vectors, reads=reads, encoder=encoder.fingerprint)
 
 
 def arrange(
@@ -172,7 +174,6 @@ def arrange(
     records: pl.DataFrame,
     vectors_of: Callable[[Sequence[str]], NDArray[np.float32]],
     folder: Path | None = None,
-    reads: Reads = "descriptions",
 ) -> ItemVectors:
     """Lay the vectors of records out as ``[items, completions, modalities, d]``, own texts beside.
 
@@ -183,7 +184,6 @@ def arrange(
         records: what generation wrote, as the encoder read it.
         vectors_of: looks vectors up, texts to ``[texts, d]``.
         folder: where large arrays lie while they are in use; None holds them in memory.
-        reads: what that was; see :func:`encode`.
 
     Raises:
         NegGenError: If no record belongs to an item of the catalogue, or the folder is full.
@@ -218,7 +218,7 @@ def arrange(
     for start in range(0, len(places), TEXTS_AT_ONCE):
         rows = slice(start, start + TEXTS_AT_ONCE)
         own[places[rows]] = vectors_of(texts[rows])
-    return ItemVectors(modalities, positives, negatives, mask, own, reads=reads)
+    return ItemVectors(modalities, positives, negatives, mask, own)
 
 
 def _own_texts(data: Dataset) -> dict[int, str]:

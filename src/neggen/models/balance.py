@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neggen.data.vectors import ItemVectors
+from neggen.data.vectors import ItemVectors, Reads
 from neggen.errors import NegGenError
 
 CATALOG = "catalog"
@@ -32,12 +32,16 @@ class Balance:
         positive_mean: mean of x⁺ over the items that have the modality, ``[modalities, width]``.
         negative_mean: mean of x⁻ over these items and completions, ``[modalities, width]``.
         scale: root mean energy of the centered x⁺ − ρ · mean x⁻, ``[modalities]``.
+        reads: what x⁺ and x⁻ are encodings of.
+        encoder: the fingerprint of the encoder they are by; None where it is not known.
     """
 
     modalities: tuple[str, ...]
     positive_mean: NDArray[np.float32]
     negative_mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+    reads: Reads = "descriptions"
+    encoder: str | None = None
 
     @classmethod
     def fit(cls, vectors: ItemVectors, contrast: float) -> Self:
@@ -53,7 +57,7 @@ class Balance:
             means[:, m] = positive.mean(0), negative.mean((0, 1))
             difference = positive - means[0, m] - contrast * (negative - means[1, m]).mean(1)
             scale[m] = max(np.sqrt(np.square(difference).sum(1).mean()), 1e-6)
-        return cls(vectors.modalities, means[0], means[1], scale)
+        return cls(vectors.modalities, *means, scale, vectors.reads, vectors.encoder)
 
     def apply(self, vectors: ItemVectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Center and scale vectors; those of missing modalities become zero.
@@ -62,8 +66,9 @@ class Balance:
             x⁺ ``[items, modalities, width]`` and x⁻ ``[items, completions, modalities, width]``.
 
         Raises:
-            NegGenError: If the vectors have other modalities, or another width.
+            NegGenError: If the vectors have other modalities, or were made otherwise.
         """
+        self.check(vectors)
         width = vectors.positive.shape[2]
         if vectors.modalities != self.modalities or width != self.positive_mean.shape[1]:
             raise NegGenError(
@@ -78,20 +83,37 @@ class Balance:
         negative.transpose(0, 2, 1, 3)[~vectors.mask] = 0
         return positive, negative
 
+    def check(self, vectors: ItemVectors) -> None:
+        """Refuse vectors of another encoder, or of something else, which would mean nothing here.
+
+        Raises:
+            NegGenError: If that is so.
+        """
+        if vectors.reads != self.reads:
+            raise NegGenError(
+                f"The model learned from encoded {self.reads}, but these vectors are of "
+                f"{vectors.reads}; encode items as it was done for training."
+            )
+        if None not in (vectors.encoder, self.encoder) and vectors.encoder != self.encoder:
+            raise NegGenError(
+                "These vectors are by another text encoder than those the model learned from; "
+                "encode items with that one, in Python by recommend_new_items(encoder=…)."
+            )
+
     def tensors(self) -> dict[str, Tensor]:
         """Return everything as tensors, by name."""
-        names = np.frombuffer(json.dumps(self.modalities).encode(), dtype=np.uint8)
-        arrays = {name: value for name, value in vars(self).items() if name != "modalities"}
-        return {
-            name: torch.tensor(array) for name, array in {**arrays, "modalities": names}.items()
-        }
+        values = vars(self).items()
+        words = {name: value for name, value in values if not isinstance(value, np.ndarray)}
+        told = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
+        arrays = {name: value for name, value in values if isinstance(value, np.ndarray)}
+        return {name: torch.tensor(array) for name, array in {**arrays, "words": told}.items()}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Take back what :meth:`tensors` returned."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        names = json.loads(arrays.pop("modalities").tobytes())
-        return cls(tuple(names), **arrays)
+        words = json.loads(arrays.pop("words").tobytes())
+        return cls(**{**words, "modalities": tuple(words["modalities"])}, **arrays)
 
 
 def with_catalog(vectors: ItemVectors) -> ItemVectors:

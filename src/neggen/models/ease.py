@@ -42,7 +42,7 @@ class EASE(Recommender):
         try:
             factor = torch.linalg.cholesky(gram)
             del gram  # a matrix less while the inverse is made
-            precision = torch.cholesky_inverse(factor)
+            precision = torch.cholesky_inverse(factor).mT  # symmetric, so this is by rows
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise NegGenError(
                 f"The {self.name} model cannot be solved with these settings, because its matrix "

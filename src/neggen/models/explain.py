@@ -234,7 +234,7 @@ def _intervene(
         before = _learned(model, vectors, place[few])
         positive = before.positive.copy()  # [few, modalities, width]
         positive[np.arange(len(positive)), modality[few]] = encoded[row_of[few]]
-        after = replace(before, positive=positive)
+        after = replace(before, positive=positive, encoder=encoder.fingerprint)
         with torch.no_grad():
             effects.append(model.effects_of(before) - model.effects_of(after))
     return Interventions(slots, torch.cat(effects))

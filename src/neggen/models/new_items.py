@@ -101,7 +101,7 @@ def _encoded(
 ) -> ItemVectors:
     """Encode records and own texts, or own texts alone if there are no records."""
     if records is not None:
-        return encode_records(data, records, encoder)
+        return encode_records(data, records, encoder, model.balance.reads)
     if CATALOG not in model.balance.modalities:
         raise NegGenError(
             f"This {model.name} model knows items by their descriptions alone, so it needs the "
@@ -124,6 +124,8 @@ def own_vectors(model: Described, data: Dataset, encoder: TextEncoder) -> ItemVe
         positive=own[:, None],
         negative=np.zeros((len(own), 1, 1, width), dtype=np.float32),
         mask=present[:, None],
+        reads=model.balance.reads,
+        encoder=encoder.fingerprint,
     )
 
 

@@ -168,8 +168,7 @@ class Checkup:
             raise NegGenError(
                 f"The vectors of {self.path} are of another version of {name} than is installed, "
                 f"which explanations and new items cannot be compared with; run neggen "
-                f"{encode_command(self.place)}, delete the runs that learned from them, and "
-                f"train again."
+                f"{encode_command(self.place)}, and train again with --overwrite."
             )
         shares = zip(vectors.modalities, vectors.mask.mean(0), strict=True)
         told = ", ".join(f"{side} of {share:.0%} of the items" for side, share in shares)
@@ -192,13 +191,15 @@ class Checkup:
                 f"is not finished: another process is at it, or the command that began it goes "
                 f"on; to forget it, delete {folder}"
             )
-        again = f"train again after: rm -r {folder}"
         try:
             manifest = run.manifest
             check_model_files(run.model_dir)
             run.history  # noqa: B018 (which reads it)
         except (NegGenError, OSError) as error:
-            raise NegGenError(f"is damaged ({str(error).rstrip('.')}); {again}") from None
+            raise NegGenError(
+                f"is damaged ({str(error).rstrip('.')}); train again after: rm -r {folder}"
+            ) from None
+        again = "train again with --overwrite, which keeps it until its successor is there"
         now = _quietly(lambda: self._data.content_hash)
         if now is not None and manifest.get("content_hash") != now:
             raise NegGenError(f"was trained on other data than {self.path} now holds; {again}")
