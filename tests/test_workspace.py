@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from neggen.errors import NegGenError, nearest
-from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
+from neggen.workspace import UNFINISHED, Workspace, atomic_path, read_toml, write_text, write_toml
 
 
 def test_opens_what_it_wrote(tmp_path: Path) -> None:
@@ -21,6 +22,12 @@ def test_refuses_a_folder_that_is_no_workspace(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(NegGenError, match=r"is not a workspace .* neggen import SOURCE"):
             Workspace.open(folder)
+
+
+def test_an_import_that_was_interrupted_is_named(tmp_path: Path) -> None:
+    (tmp_path / UNFINISHED).write_text("somewhere")
+    with pytest.raises(NegGenError, match=r"was interrupted; give the same neggen import command"):
+        Workspace.open(tmp_path)
 
 
 def test_refuses_a_newer_format(tmp_path: Path) -> None:
@@ -58,7 +65,19 @@ def test_the_old_file_stays_readable_until_the_new_one_is_whole(tmp_path: Path) 
         assert temporary.parent == path.parent  # the same file system, so replacing is atomic
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read(umask: int, mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    before = os.umask(umask)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.unlink()  # as a writer does that makes a file of its own
+            temporary.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_toml_keeps_types_and_leaves_none_out(tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ What stages hand to each other::
     quality/               measures of the negatives: items.parquet, summary.json and plots
     studies/               comparisons with their results, trials (SQLite), and a cache of fits
     report.html            what ``neggen report`` writes, unless it is told another place
+    .locks/                files that are locked while a run is trained, one a run
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,8 @@ import tomli_w
 from neggen.errors import NegGenError
 
 FORMAT = 1
+UNFINISHED = ".importing"
+"""A file that is in a workspace while an import changes its data."""
 
 
 class Workspace:
@@ -61,16 +65,19 @@ class Workspace:
         self.runs_dir = self.path / "runs"
         self.quality_dir = self.path / "quality"
         self.studies_dir = self.path / "studies"
+        self.locks_dir = self.path / ".locks"
 
     @classmethod
     def open(cls, path: str | Path) -> Workspace:
         """Open an existing workspace.
 
         Raises:
-            NegGenError: If the folder is not a workspace or was written by a newer version.
+            NegGenError: If the folder is not a workspace, an import into it was interrupted, or it
+                was written by a newer version.
         """
         workspace = cls(path)
         if not workspace.manifest_path.is_file():
+            workspace.refuse_unfinished()
             raise NegGenError(
                 f"{workspace.path} is not a workspace (it has no workspace.toml); "
                 f"make one with: neggen import SOURCE {workspace.path}"
@@ -82,6 +89,14 @@ class Workspace:
                 f"import the source again into a new folder."
             )
         return workspace
+
+    def refuse_unfinished(self) -> None:
+        """Raise NegGenError if an import was interrupted, or is on its way."""
+        if (self.path / UNFINISHED).exists():
+            raise NegGenError(
+                f"An import into {self.path} was interrupted; give the same neggen import command "
+                "again."
+            )
 
     def manifest(self, *needed: str) -> dict[str, Any]:
         """Return the contents of ``workspace.toml``, which must have the ``needed`` keys."""
@@ -96,17 +111,19 @@ class Workspace:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
 
-    A process killed inside the block leaves the old file as it was.
+    A process killed inside the block leaves the old file as it was. Who may read the new one is
+    up to the umask, as for any file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    made = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    mode = stat.S_IMODE(os.fstat(made).st_mode)  # the umask itself cannot be read without a change
+    os.close(made)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)  # a writer may have made the file anew, for its owner alone
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -120,7 +137,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_toml(path: Path, value: dict[str, Any]) -> None:
     """Write ``value`` to ``path`` atomically; ``None`` values are left out (TOML has no null)."""
-    write_text(path, tomli_w.dumps(_without_none(value)))
+    write_text(path, tomli_w.dumps(without_none(value)))
 
 
 def read_toml(path: Path, *needed: str) -> dict[str, Any]:
@@ -146,7 +163,8 @@ def read_toml(path: Path, *needed: str) -> dict[str, Any]:
     return found
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """Return what :func:`write_toml` writes of a value: tables without what is None."""
     if isinstance(value, dict):
-        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+        return {key: without_none(entry) for key, entry in value.items() if entry is not None}
     return value
