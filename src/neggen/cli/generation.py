@@ -93,10 +93,15 @@ def generate(
     ] = False,
     temperature: Annotated[
         float | None,
-        typer.Option(min=0, help="Sampling temperature of the model.", rich_help_panel=ASKING),
+        typer.Option(min=0, help="Sampling temperature (0.7; --local 0).", rich_help_panel=ASKING),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=ASKING)
+        int | None,
+        typer.Option(
+            min=1,
+            help="Longest answer, in tokens, thinking included (1024; --local 512).",
+            rich_help_panel=ASKING,
+        ),
     ] = None,
     concurrency: Annotated[
         int,
