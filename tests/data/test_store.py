@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neggen.config import SplitConfig
-from neggen.data import store
+from neggen.data import store, stored_files
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset, save_dataset
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
+from neggen.generation.inputs import side_hash
+from neggen.generation.records import MODALITIES
 from neggen.workspace import Workspace, read_toml
 
 
@@ -179,19 +182,49 @@ def test_somebody_elses_folder_is_left_alone(data: Dataset, workspace: Workspace
     assert workspace.items_path.read_text() == "mine"
 
 
-def test_an_interrupted_import_leaves_no_workspace(
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_goes_wrong_while_it_is_written_leaves_the_earlier_data(
+    data: Dataset, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_dataset(workspace, data, source="here")
+    split = load_dataset(workspace, SplitConfig()).split_hash
+    other = full_dataset(tmp_path / "other", "blue").replace(test_sets={})
+
+    def still_there() -> None:
+        held = load_dataset(Workspace.open(workspace.path), SplitConfig())
+        assert held.content_hash == data.content_hash
+        assert held.split_hash == split
+        picture = held.image_path(0)
+        assert picture is not None
+        digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+        assert digest == held.item_table["image_sha256"][0]
+        names = {path.name for path in workspace.path.iterdir() if path.name.startswith(".")}
+        assert names == set()
+
+    monkeypatch.setattr(stored_files, "save_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_dataset(workspace, other, source="there", overwrite=True)
+    still_there()
+    monkeypatch.undo()
+    assert other.image_dir is not None
+    (other.image_dir / "sub" / "0.png").write_bytes(b"changed")
+    with pytest.raises(NegGenError, match="changed after it was read"):
+        save_dataset(workspace, other, source="there", overwrite=True)
+    still_there()
+
+
+def test_an_import_interrupted_in_place_leaves_no_workspace(
     data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_dataset(workspace, data, source="here")
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store, "save_file", interrupt)
+    monkeypatch.setattr(shutil, "move", interrupt)
     other = data.replace(test_sets={})
     with pytest.raises(KeyboardInterrupt):
         save_dataset(workspace, other, source="here", overwrite=True)
-    with pytest.raises(NegGenError, match="not a workspace"):
+    with pytest.raises(NegGenError, match=r"was interrupted; give the same neggen import command"):
         Workspace.open(workspace.path)
     monkeypatch.undo()
     assert save_dataset(workspace, other, source="here", overwrite=True)
@@ -199,24 +232,56 @@ def test_an_interrupted_import_leaves_no_workspace(
     assert not list(workspace.path.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("step", ["write_parquet", "save_file", "place_pictures"])
+@pytest.mark.parametrize("step", ["write_parquet", "save_file", "copy_pictures", "put_in_place"])
 def test_an_interrupted_import_goes_on(
     data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pl.DataFrame if step == "write_parquet" else store, step, interrupt)
+    places = {"write_parquet": pl.DataFrame, "save_file": stored_files}
+    monkeypatch.setattr(places.get(step, store), step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_dataset(workspace, data, source="here")
     monkeypatch.undo()
     assert save_dataset(workspace, data, source="here")
     assert load_dataset(Workspace.open(workspace.path)).content_hash == data.content_hash
     assert not (workspace.path / store.UNFINISHED).exists()
+    assert not (workspace.path / store.STAGED).exists()
     # From now on it is a workspace like any other, or if spoiled, somebody's folder.
     workspace.manifest_path.unlink()
     with pytest.raises(NegGenError, match="somebody else's folder"):
         save_dataset(workspace, data, source="here")
+
+
+def test_files_and_folders_may_change_places(
+    data: Dataset, workspace: Workspace, tmp_path: Path
+) -> None:
+    save_dataset(workspace, data, source="here")
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "blue.png")
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "blue.png").rename(tmp_path / "flat" / "sub")
+    flat = Dataset.from_frames(
+        None, pl.DataFrame({"item_id": ["a"], "image": ["sub"]}), tmp_path / "flat"
+    )
+    for each in (flat, data, flat):
+        save_dataset(workspace, each, source="there", overwrite=True)
+        held = load_dataset(workspace)
+        assert held.content_hash == each.content_hash
+        picture = held.image_path(0)
+        assert picture is not None
+        digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+        assert digest == each.item_table["image_sha256"][0]
+
+
+def test_the_items_alone_are_those_of_the_data(data: Dataset, workspace: Workspace) -> None:
+    save_dataset(workspace, data, source="here")
+    whole, items = load_dataset(workspace), store.load_items(workspace)
+    assert items.shape == (0, 10)
+    assert items.item_table.equals(whole.item_table)
+    assert items.image_path(0) == whole.image_path(0)
+    assert [side_hash(items, side) for side in MODALITIES] == [
+        side_hash(whole, side) for side in MODALITIES
+    ]
+    workspace.interactions_path.unlink()
+    assert store.load_items(workspace).item_title(3) == "thing 3"
 
 
 def test_a_split_is_drawn_once(data: Dataset, workspace: Workspace) -> None:

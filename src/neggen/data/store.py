@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
-from neggen.data.mapped import mapped_arrays
-from neggen.data.placing import place_pictures
-from neggen.data.tables import FILE_NAME, PARTS, with_parts
+from neggen.data.placing import copy_pictures, put_in_place
+from neggen.data.stored_files import (
+    file_name,
+    read_arrays,
+    read_parquet,
+    readable,
+    write_arrays,
+    write_parquet,
+)
+from neggen.data.tables import PARTS, with_parts
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
-from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
+from neggen.workspace import UNFINISHED as UNFINISHED
+from neggen.workspace import Workspace, read_toml, write_text, write_toml
 
-UNFINISHED = ".importing"  # a file that is there while data are written
+STAGED = ".imported"
+"""The folder in a workspace that new data are written to, before they replace the old."""
 
 
 def save_dataset(
-    workspace: Workspace, data: Dataset, *, source: str, overwrite: bool = False
+    workspace: Workspace,
+    data: Dataset,
+    *,
+    source: str,
+    overwrite: bool = False,
+    left_out: Sequence[str] = (),
 ) -> bool:
     """Write an imported data set into a workspace.
 
-    The manifest is written last: a killed import leaves no workspace that could be opened, only
-    a mark that the files are no stranger's, so that the next import goes on. Pictures are copied:
-    whatever becomes of the source, the workspace keeps what was imported.
+    All is written to a folder of its own and then put in place, the manifest last: whatever goes
+    wrong while it is written, the earlier data stay. What is killed while it is put in place leaves
+    no workspace that could be opened, only a mark that the files are no stranger's, so that the
+    next import goes on. Pictures are copied: whatever becomes of the source, the workspace keeps
+    what was imported.
 
     Args:
         workspace: the folder, which need not exist.
@@ -43,6 +55,7 @@ def save_dataset(
         source: where the data came from, for the manifest.
         overwrite: replace the data of another import, or write the same anew, which mends damaged
             files. Generated answers and runs stay.
+        left_out: names of the columns that were left out, for the manifest.
 
     Returns:
         Whether anything was written: False if the workspace holds the same content already.
@@ -51,50 +64,57 @@ def save_dataset(
         NegGenError: If the folder holds other data and ``overwrite`` is not set, or a picture is
             no longer the one that was read.
     """
+    mark = workspace.path / UNFINISHED
     if workspace.manifest_path.exists():
         if not overwrite:
             if workspace.manifest().get("content_hash") == data.content_hash:
+                mark.unlink(missing_ok=True)
                 return False
             raise _holds_other_data(workspace)
     elif not overwrite:
         _refuse_strangers(workspace)
     for name in (*data.test_sets, *data.features, *data.graphs):
-        _file_name(name)  # before anything is taken away
-    write_text(workspace.path / UNFINISHED, source)
-    workspace.manifest_path.unlink(missing_ok=True)
-    for stale in (
-        workspace.features_dir,
-        workspace.graphs_dir,
-        workspace.test_sets_dir,
-        workspace.splits_dir,
-    ):
-        shutil.rmtree(stale, ignore_errors=True)
-    place_pictures(data, workspace.image_dir)
-    _write_parquet(data.item_table, workspace.items_path)
-    _write_parquet(pl.DataFrame({"user_id": data.user_ids}), workspace.users_path)
-    _write_parquet(_interactions(data), workspace.interactions_path)
+        file_name(name)  # before anything is written
+    if not workspace.manifest_path.exists():
+        write_text(mark, source)
+    staged = Workspace(workspace.path / STAGED)
+    shutil.rmtree(staged.path, ignore_errors=True)  # of an import that was killed
+    try:
+        copy_pictures(data, workspace.image_dir, staged.image_dir)
+        _write_tables(staged, data)
+        users, items = data.shape
+        staged.write_manifest(
+            source=source,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            content_hash=data.content_hash,
+            left_out=list(left_out) or None,
+            notes=list(data.notes),
+            counts={
+                "users": users,
+                "items": items,
+                "interactions": len(data.users),
+                "pictures": int(data.item_table["image"].count()),
+            },
+        )
+        write_text(mark, source)
+        put_in_place(workspace, staged, data)
+    finally:
+        shutil.rmtree(staged.path, ignore_errors=True)
+    mark.unlink()
+    return True
+
+
+def _write_tables(workspace: Workspace, data: Dataset) -> None:
+    write_parquet(data.item_table, workspace.items_path)
+    write_parquet(pl.DataFrame({"user_id": data.user_ids}), workspace.users_path)
+    write_parquet(_interactions(data), workspace.interactions_path)
     for name, pairs in data.test_sets.items():
         table = _pairs_table(data, pairs[:, 0], pairs[:, 1])
-        _write_parquet(table, workspace.test_sets_dir / f"{_file_name(name)}.parquet")
+        write_parquet(table, workspace.test_sets_dir / f"{file_name(name)}.parquet")
     for name, given in data.features.items():
-        _write_arrays(workspace.features_dir, name, vars(given))
+        write_arrays(workspace.features_dir, name, vars(given))
     for name, graph in data.graphs.items():
-        _write_arrays(workspace.graphs_dir, name, vars(graph))
-    users, items = data.shape
-    workspace.write_manifest(
-        source=source,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        content_hash=data.content_hash,
-        notes=list(data.notes),
-        counts={
-            "users": users,
-            "items": items,
-            "interactions": len(data.users),
-            "pictures": int(data.item_table["image"].count()),
-        },
-    )
-    (workspace.path / UNFINISHED).unlink()
-    return True
+        write_arrays(workspace.graphs_dir, name, vars(graph))
 
 
 def check_before_downloads(workspace: Workspace, read: Callable[[], Dataset]) -> None:
@@ -123,8 +143,26 @@ def check_before_downloads(workspace: Workspace, read: Callable[[], Dataset]) ->
 
 def is_labeled(workspace: Workspace) -> bool:
     """Return whether the interactions came with labels that say what trains and what tests."""
-    with _readable(workspace.interactions_path):
+    with readable(workspace.interactions_path):
         return "part" in pl.read_parquet_schema(workspace.interactions_path)
+
+
+def load_items(workspace: Workspace) -> Dataset:
+    """Read the items of a workspace with their texts and pictures, as if nobody had used them.
+
+    Raises:
+        NegGenError: If the table is missing or damaged.
+    """
+    item_table = read_parquet(workspace.items_path)
+    nobody = np.empty(0, dtype=np.int32)
+    return Dataset(
+        user_ids=pl.Series("user_id", [], dtype=pl.String),
+        item_ids=item_table["item_id"],
+        users=nobody,
+        items=nobody,
+        item_table=item_table,
+        image_dir=workspace.image_dir,
+    )
 
 
 def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Dataset:
@@ -138,31 +176,28 @@ def load_dataset(workspace: Workspace, split: SplitConfig | None = None) -> Data
     Raises:
         NegGenError: If a file is missing or damaged, or the split cannot be drawn.
     """
-    item_table = _read_parquet(workspace.items_path)
-    user_ids = _read_parquet(workspace.users_path)["user_id"]
+    catalogue = load_items(workspace)
+    user_ids = read_parquet(workspace.users_path)["user_id"]
     log_path = workspace.interactions_path
-    users, items = _pairs(log_path, user_ids, item_table["item_id"])
+    users, items = _pairs(log_path, user_ids, catalogue.item_ids)
     others = sorted({"time", "part"} & set(pl.read_parquet_schema(log_path)))
-    log = with_parts(_read_parquet(log_path, others), str(log_path))
-    data = Dataset(
+    log = with_parts(read_parquet(log_path, others), str(log_path))
+    data = catalogue.replace(
         user_ids=user_ids,
-        item_ids=item_table["item_id"],
         users=users,
         items=items,
-        item_table=item_table,
         time=log["time"].to_numpy() if "time" in log.columns else None,
         given_parts=log["part"].to_numpy() if "part" in log.columns else None,
-        image_dir=workspace.image_dir,
         features={
             name: Features(*arrays)
-            for name, arrays in _read_arrays(workspace.features_dir, "values", "mask")
+            for name, arrays in read_arrays(workspace.features_dir, "values", "mask")
         },
         graphs={
             name: ItemGraph(*arrays)
-            for name, arrays in _read_arrays(workspace.graphs_dir, "neighbors", "cosines")
+            for name, arrays in read_arrays(workspace.graphs_dir, "neighbors", "cosines")
         },
         test_sets={
-            path.stem: np.stack(_pairs(path, user_ids, item_table["item_id"]), axis=1)
+            path.stem: np.stack(_pairs(path, user_ids, catalogue.item_ids), axis=1)
             for path in sorted(workspace.test_sets_dir.glob("*.parquet"))
         },
         notes=tuple(workspace.manifest("notes")["notes"]),
@@ -199,7 +234,7 @@ def _with_split(workspace: Workspace, data: Dataset, config: SplitConfig) -> Dat
     settings_path = table_path.with_suffix(".toml")
     settings = {"content_hash": data.content_hash, **config.model_dump()}
     if settings_path.exists() and read_toml(settings_path) == settings:
-        labels = with_parts(_read_parquet(table_path), str(table_path))["part"]
+        labels = with_parts(read_parquet(table_path), str(table_path))["part"]
         if len(labels) != len(data.users):
             raise NegGenError(
                 f"{table_path} has {len(labels):,} rows for {len(data.users):,} interactions; "
@@ -209,7 +244,7 @@ def _with_split(workspace: Workspace, data: Dataset, config: SplitConfig) -> Dat
     data = data.split(config)
     settings_path.unlink(missing_ok=True)  # so that settings never stand beside another's table
     assert data.parts is not None
-    _write_parquet(pl.DataFrame({"part": _labels(data.parts)}), table_path)
+    write_parquet(pl.DataFrame({"part": _labels(data.parts)}), table_path)
     write_toml(settings_path, settings)
     return data
 
@@ -232,7 +267,7 @@ def _pairs(path: Path, user_ids: pl.Series, item_ids: pl.Series) -> list[NDArray
     columns = []
     for name, vocabulary in (("user_id", user_ids), ("item_id", item_ids)):
         # One column of text at a time: it takes several times the memory of what is made of it.
-        ids = _read_parquet(path, [name])[name]
+        ids = read_parquet(path, [name])[name]
         found = positions(ids, vocabulary)
         if (found < 0).any():
             unknown = ids[int(np.argmin(found))]
@@ -246,46 +281,3 @@ def _pairs(path: Path, user_ids: pl.Series, item_ids: pl.Series) -> list[NDArray
 
 def _labels(parts: NDArray[np.uint8]) -> pl.Series:
     return pl.Series(PARTS, dtype=pl.Enum(PARTS)).gather(pl.Series(parts))
-
-
-def _write_arrays(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-    with atomic_path(folder / f"{_file_name(name)}.safetensors") as temporary:
-        save_file(arrays, temporary)
-
-
-def _read_arrays(folder: Path, *names: str) -> Iterator[tuple[str, list[NDArray[Any]]]]:
-    """Yield the name of every file of a folder and its named arrays."""
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            arrays = mapped_arrays(path)
-            yield path.stem, [arrays[name] for name in names]
-        except (SafetensorError, KeyError) as error:
-            raise NegGenError(
-                f"{path} is damaged ({error}); import the source again with --overwrite."
-            ) from None
-
-
-def _file_name(name: str) -> str:
-    if not FILE_NAME.fullmatch(name):
-        raise NegGenError(f"{name!r} cannot be a file name; use letters, digits, '-', '_' and '.'.")
-    return name
-
-
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.write_parquet(temporary)
-
-
-def _read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    with _readable(path):
-        return pl.read_parquet(path, columns=columns)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise NegGenError(f"{path} is missing; import the source again with --overwrite.") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise NegGenError(f"{path} is not a Parquet file: {error}.") from None
