@@ -7,9 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from filelock import FileLock
 
+from neggen.data.store import load_dataset
+from neggen.generation.journal.reviews import Review, State, add_review
+from neggen.generation.record_files import current_records, read_records
+from neggen.generation.reviews import BY_HAND, side_digest
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -238,3 +243,45 @@ def test_a_cluster_writes_the_same_records(
         encoded = cli("encode", place, "--ray", "local", "--json").json()
     assert encoded["texts"] == encoded["encoded"] == 2 + ITEMS  # and their own texts
     assert cli("encode", place, "--json").json()["encoded"] == 0
+
+
+def test_several_negatives_need_somebody_who_can_be_asked_again(cli: Cli, place: Path) -> None:
+    answers = place / "answers.jsonl"
+    answers.touch()
+    for who in ([], ["--answers", answers]):
+        refused = cli("generate", place, *who, "--negatives-per-item", 2)
+        assert refused.code == 2
+        assert "--negatives-per-item needs a language model" in refused.remark()
+    assert not Workspace(place).journal_path.exists()
+
+
+def test_records_that_stay_do_not_keep_the_built_in_generator_from_its_work(
+    cli: Cli, server: ChatServer, source: Path, tmp_path: Path
+) -> None:
+    place = Workspace(tmp_path / "w")
+    assert cli("import", source, place.path).code == 0
+    model = ["generate", place.path, "--base-url", server.url, "--model", "m"]
+    assert cli(*model, "--modality", "image").code == 0
+    built_in = ["generate", place.path, "--modality", "text"]
+    assert cli(*built_in).code == 0  # the pictures' records are not its business
+    assert " image records by openai-compatible: m" in cli("generate", place.path).remark()
+
+    assert cli(*model, "--modality", "text").code == 0
+    records, data = read_records(place.records_path), load_dataset(place)
+    written = records.filter(pl.col("modality") == "text").to_dicts()
+    for number, record in enumerate(written):
+        hand = {**record, "generator": BY_HAND}
+        after = State("edited", hand) if number < 2 else State("approved", record)
+        key = (record["item_id"], "text", 0)
+        index = data.item_ids.to_list().index(record["item_id"])
+        if record is written[-1]:
+            assert "has 1 text record by" in cli(*built_in).remark()
+        review = Review(
+            key, "edit" if number < 2 else "approve", "Ann", side_digest(data, index, "text"),
+            State(None, record), after,
+        )  # fmt: skip
+        assert add_review(place.journal_path, review, seen=0)
+    current_records(place.records_path, place.journal_path, data)
+    before = place.records_path.read_bytes()
+    assert cli(*built_in).code == 0
+    assert read_records(place.records_path).equals(pl.read_parquet(before))

@@ -63,7 +63,12 @@ def generate(
         typer.Option(help="image or text; both by default. Repeatable.", rich_help_panel=ASKING),
     ] = None,
     negatives_per_item: Annotated[
-        int, typer.Option(min=1, help="Completions of every template.", rich_help_panel=ASKING)
+        int,
+        typer.Option(
+            min=1,
+            help="Completions of every template; several need a model.",
+            rich_help_panel=ASKING,
+        ),
     ] = 1,
     prompts: Annotated[
         Path | None,
@@ -193,6 +198,7 @@ def generate(
         requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
         timeout=timeout, input_price=input_price, output_price=output_price, seed=seed,
     )  # fmt: skip
+    writer.check_negatives(negatives_per_item)
     _only_one(
         {
             "--dry-run": dry_run,

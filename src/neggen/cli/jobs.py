@@ -152,10 +152,23 @@ class Job:
         return summary
 
     def _spare_the_records_of_others(self, generator: str) -> None:
-        for (modality, other), count in _written(self.place).items():
-            if other != generator:
+        from neggen.generation.record_files import count_decided
+        from neggen.generation.reviews import BY_HAND
+
+        asked_for = self.options["modalities"]
+        replaced = {
+            (modality, other): count
+            for (modality, other), count in _written(self.place).items()
+            if other not in (generator, BY_HAND) and modality in (asked_for or (modality,))
+        }
+        if not replaced:
+            return
+        decided = count_decided(self.place.records_path, self.place.journal_path, self.data)
+        for (modality, other), count in replaced.items():
+            left = count - decided.get((modality, other), 0)
+            if left:
                 raise NegGenError(
-                    f"{self.place.path} has {counted(count, f'{modality} record')} by {other}, "
+                    f"{self.place.path} has {counted(left, f'{modality} record')} by {other}, "
                     f"which the built-in generator would replace; name who writes ({WAYS}), or "
                     f"delete {self.place.records_path} first."
                 )

@@ -90,6 +90,19 @@ class Writer:
             return None
         return Prices(self.input_price, self.output_price)
 
+    def check_negatives(self, per_item: int) -> None:
+        """Refuse several negatives an item of who has one answer for each.
+
+        Raises:
+            NegGenError: If they cannot be written.
+        """
+        if per_item > 1 and not (self.model or self.local or self.backend):
+            who = f"each item in {self.answers}" if self.answers else "an item from the catalogue"
+            raise NegGenError(
+                f"--negatives-per-item needs a language model (--model or --local): there is one "
+                f"answer for {who}."
+            )
+
     def language_model(self, asked_for: str) -> Callable[..., Backend]:
         """Return what makes the backend of a language model, for a process that may be another.
 

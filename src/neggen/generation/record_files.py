@@ -23,7 +23,7 @@ from neggen.generation.records import (
     check_records,
     records_frame,
 )
-from neggen.generation.reviews import changing, known_reviews, put_in_reviews
+from neggen.generation.reviews import KEY, changing, known_reviews, put_in_reviews, standing
 from neggen.generation.stock import stock_replacements
 from neggen.workspace import atomic_path
 
@@ -137,6 +137,19 @@ def count_records(path: Path) -> dict[tuple[str, str], int]:
         counts = pl.scan_parquet(path).group_by(sides).len().collect()
     except (pl.exceptions.PolarsError, OSError):
         counts = read_records(path).group_by(sides).len()  # which says what is wrong
+    return {(modality, generator): count for modality, generator, count in counts.iter_rows()}
+
+
+def count_decided(path: Path, journal: Path, data: Dataset) -> dict[tuple[str, str], int]:
+    """Count, by modality and generator, the records that stay whatever a generator writes.
+
+    Raises:
+        NegGenError: If the file is missing or damaged, or the journal cannot be read.
+    """
+    decided = standing(read_reviews(journal), data)
+    keys = [key for key, review in decided.items() if review.after.verdict is not None]
+    frame = pl.DataFrame(keys, schema={name: SCHEMA[name] for name in KEY}, orient="row")
+    counts = read_records(path).join(frame, on=KEY).group_by("modality", "generator").len()
     return {(modality, generator): count for modality, generator, count in counts.iter_rows()}
 
 

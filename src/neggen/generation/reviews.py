@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from neggen.data.dataset import Dataset
-from neggen.generation.journal.reviews import Review, latest
+from neggen.generation.journal.reviews import Key, Review, latest
 from neggen.generation.records import SCHEMA
 
 NOTE = b"neggen.reviews"
@@ -53,6 +53,21 @@ def known_reviews(path: Path) -> int:
     return int(json.loads(note)["last"]) if note is not None else 0
 
 
+def standing(reviews: Sequence[Review], data: Dataset) -> dict[Key, Review]:
+    """Return the last review of every record that describes an item as it is now.
+
+    Args:
+        reviews: all reviews, oldest first.
+        data: the catalogue as it is now.
+    """
+    position = {item_id: index for index, item_id in enumerate(data.item_ids)}
+    return {
+        key: review
+        for key, review in latest(reviews).items()
+        if key[0] in position and review.describes == side_digest(data, position[key[0]], key[1])
+    }
+
+
 def put_in_reviews(path: Path, reviews: Sequence[Review], data: Dataset, *, fresh: bool) -> None:
     """Change a file of records as people decided, and have it say so.
 
@@ -66,14 +81,10 @@ def put_in_reviews(path: Path, reviews: Sequence[Review], data: Dataset, *, fres
             what was taken back by undoing is the generator's again.
     """
     since = 0 if fresh else known_reviews(path)
-    position = {item_id: index for index, item_id in enumerate(data.item_ids)}
     decided = {
         key: review
-        for key, review in latest(reviews).items()
-        if review.number > since
-        and key[0] in position
-        and review.describes == side_digest(data, position[key[0]], key[1])
-        and not (fresh and review.after.verdict is None)
+        for key, review in standing(reviews, data).items()
+        if review.number > since and not (fresh and review.after.verdict is None)
     }
     kept = [used for review in decided.values() if (used := review.after.used) is not None]
     changed = pl.DataFrame(kept, schema=SCHEMA)
@@ -94,8 +105,8 @@ def put_in_reviews(path: Path, reviews: Sequence[Review], data: Dataset, *, fres
         .drop("place")
     )
     last = max((review.number for review in reviews), default=0)
-    standing = Counter(review.after.verdict for review in latest(reviews).values())
-    note: dict[str, int] = {str(name): count for name, count in standing.items() if name}
+    verdicts = Counter(review.after.verdict for review in latest(reviews).values())
+    note: dict[str, int] = {str(name): count for name, count in verdicts.items() if name}
     note["last"] = last
     notes = dict(pq.read_metadata(path).metadata or {})
     notes.pop(b"ARROW:schema", None)
