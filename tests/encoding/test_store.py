@@ -12,7 +12,14 @@ from safetensors.numpy import save_file
 from neggen.data import mapped
 from neggen.data.dataset import Dataset
 from neggen.encoding import store
-from neggen.encoding.store import VectorStore, arrange, encode, encode_records, load_vectors
+from neggen.encoding.store import (
+    VectorStore,
+    arrange,
+    encode,
+    encode_records,
+    load_vectors,
+    own_texts,
+)
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.generation.records import Record, records_frame
@@ -209,7 +216,8 @@ def test_layout_with_a_missing_modality_and_uneven_completions(data: Dataset) ->
     )
     texts = ["ai", "at", "b", "c", "ai0", "at0", "b0", "b1", "c1", *filter(None, OWN)]
     code = {text: [number, 1.0] for number, text in enumerate(texts)}
-    vectors = arrange(data, records, lambda texts: np.array([code[t] for t in texts], np.float32))
+    own = own_texts(data)
+    vectors = arrange(data, records, own, lambda some: np.array([code[t] for t in some], "f4"))
     assert vectors.modalities == ("image", "text")
     assert vectors.positive.shape == (4, 2, 2)
     assert vectors.negative.shape == (4, 2, 2, 2)
@@ -233,7 +241,7 @@ def test_layout_with_a_missing_modality_and_uneven_completions(data: Dataset) ->
 def test_refuses_records_of_another_catalog(data: Dataset) -> None:
     stranger = records_of(("elsewhere", "text", 0, "z", "z0"))
     with pytest.raises(NegGenError, match="None of the records belongs"):
-        arrange(data, stranger, lambda texts: np.ones((len(texts), 2), np.float32))
+        arrange(data, stranger, {}, lambda texts: np.ones((len(texts), 2), np.float32))
 
 
 def test_on_disk_is_as_in_memory(

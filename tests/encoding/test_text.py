@@ -14,6 +14,7 @@ import pytest
 from neggen.encoding import text
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
+from neggen.testing import refuses
 
 TEXTS = [
     "A red mug with white dots.",
@@ -59,6 +60,11 @@ def test_refuses_what_it_cannot_load_or_encode(encoder: TextEncoder, tmp_path: P
     for name in ("no-such/encoder", str(tmp_path)):
         with pytest.raises(NegGenError, match=f"The encoder '{name}' cannot be loaded"):
             TextEncoder(name).encode(["x"])
+
+
+def test_refuses_a_model_of_pictures(picture_models: dict[str, str]) -> None:
+    with refuses(f"'{picture_models['vit']}' takes image and no text", "leave it out"):
+        TextEncoder(picture_models["vit"]).encode(["x"])
 
 
 def test_the_fast_type_keeps_the_directions(encoder: TextEncoder) -> None:

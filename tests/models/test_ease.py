@@ -26,6 +26,7 @@ def test_weights_are_the_closed_form() -> None:
     expected = np.eye(len(inverse)) - inverse @ np.diag(1 / np.diag(inverse))  # equation 8
     assert np.abs(model.weights.numpy() - expected).max() < 1e-5
     assert model.weights.diagonal().equal(torch.zeros(len(inverse)))
+    assert model.weights.is_contiguous()  # or scoring would copy them again and again
     scores = model.score_index(torch.tensor([4, 1])).numpy()
     assert np.allclose(scores, train[[4, 1]] @ expected, atol=1e-5)
 

@@ -97,6 +97,9 @@ def test_slots_are_exchanged_in_what_the_encoder_read(
     records = data.records
     assert records is not None
     read = data.replace(vectors=encode_records(data, records, encoder, "attributes"))
+    with pytest.raises(NegGenError, match="learned from encoded descriptions, but these vectors"):
+        explain(model, read, [data.user_ids[0]], ["item-07"], encoder)
+    linear = LinearNegGen().fit(read)
     told: list[str] = []
     honest = encoder.encode
 
@@ -106,7 +109,7 @@ def test_slots_are_exchanged_in_what_the_encoder_read(
 
     monkeypatch.setattr(encoder, "encode", listening)
     user = [data.user_ids[0]]
-    found = explain(model, read, user, ["item-07"], encoder)
+    found = explain(linear, read, user, ["item-07"], encoder)
     assert found["value"].to_list() != []
     assert told
     assert all(text.count(", ") == 1 and len(text.split()) == 2 for text in told), told
@@ -301,14 +304,16 @@ def test_importance_is_the_mean_over_those_who_used_the_item(model, data, encode
     assert causal > 2 * abs(found.filter(pl.col("value").is_in(COLORS))["contribution"].mean())
 
 
-def test_slots_are_counted_in_chunks(model, data, encoder, explained, recommended, monkeypatch):
-    monkeypatch.setattr("neggen.models.explain.AT_ONCE", 7)
+def test_slots_and_people_are_taken_a_few_at_a_time(
+    model, data, encoder, explained, recommended, monkeypatch
+):
+    monkeypatch.setattr("neggen.models.interventions.AT_ONCE", 7)
+    monkeypatch.setattr("neggen.models.explain.AT_ONCE", 2)
     again = explain(model, data, recommended["user_id"], recommended["item_id"], encoder)
     keys = ["user_id", "item_id", "modality", "slot"]
     assert again.sort(keys)[keys].equals(explained.sort(keys)[keys])
-    assert np.allclose(
-        again.sort(keys)["contribution"], explained.sort(keys)["contribution"], atol=1e-5
-    )
+    for figure in ("contribution", "score", "causal", "together"):
+        assert np.allclose(again.sort(keys)[figure], explained.sort(keys)[figure], atol=1e-5)
 
 
 def test_refusals_say_what_to_do(model: NegGen, data: Dataset, encoder: TextEncoder) -> None:

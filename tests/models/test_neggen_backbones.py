@@ -22,7 +22,8 @@ from neggen.models.ease import EASE
 from neggen.models.lightgcn import LightGCN
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
-from neggen.testing import RecommenderContract, checkerboard
+from neggen.testing import RecommenderContract, checkerboard, refuses
+from neggen.workspace import read_toml, write_toml
 
 TRAINED = {"dim": 16, "learning_rate": 0.05, "epochs": 4, "evaluate_every": 2}
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -78,7 +79,6 @@ def test_starts_exactly_at_its_base_and_is_saved_with_it(backbone: str, tmp_path
     assert loaded.score(users).equals(model.score(users))
     assert loaded.backbone.score(users).equals(alone.score(users))
     assert loaded.recommend(users, 5).equals(model.recommend(users, 5))
-    assert loaded.counterfactuals.equal(model.counterfactuals)
     everybody = torch.arange(len(users))
     assert torch.allclose(loaded.tastes_by(data.train), model.tastes(everybody), atol=1e-6)
     base = alone.score_histories(data.train)
@@ -250,3 +250,13 @@ def test_a_modality_that_decides_has_the_larger_share() -> None:
     assert modality_shares(alone, data) == {"image": 0.0, "text": 0.0}
     with pytest.raises(NegGenError, match="need data with vectors"):
         modality_shares(model, data.replace(vectors=None))
+
+
+def test_a_model_whose_settings_are_of_another_is_damaged(tmp_path: Path) -> None:
+    data = checkerboard()
+    on("mf", effect_weights=(0.5,)).fit(data).save(tmp_path)
+    written = read_toml(tmp_path / "config.toml")
+    written["settings"]["dim"] *= 2
+    write_toml(tmp_path / "config.toml", written)
+    with refuses("is damaged", "train it anew"):
+        NegGen.load(tmp_path)

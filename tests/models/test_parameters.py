@@ -32,6 +32,13 @@ def test_what_follows_from_settings_changes_with_them() -> None:
     assert model.base_config.regularization == 7
 
 
+def test_what_neggen_was_given_to_stand_on_stays() -> None:
+    model = NegGen()
+    model.base = EASE()
+    assert model.set_params(alpha=0.0).base is model.base
+    assert clone(model).base is model.base
+
+
 def test_a_changed_model_has_to_be_fitted_again() -> None:
     data = checkerboard()
     user = data.user_ids[0]

@@ -108,6 +108,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fits = vectors({item: partner(item) for item in FALSE})
     whole = false_negatives(train(), fits)
     monkeypatch.setattr(module, "BLOCK_PAIRS", 3 * ITEMS)
+    monkeypatch.setattr(module, "LEAST_ROWS", 1)
     assert [(block.start, block.stop) for block in item_blocks(ITEMS)] == [
         (0, 3), (3, 6), (6, 9), (9, 10),
     ]  # fmt: skip

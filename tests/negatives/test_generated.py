@@ -60,6 +60,7 @@ class TestGenerated(SamplerContract):
     ) -> None:
         """Of N(i), by loops, what the user has not; of all that is left if that is nothing."""
         monkeypatch.setattr(false_negatives, "BLOCK_PAIRS", pairs)  # the blocks change nothing
+        monkeypatch.setattr(false_negatives, "LEAST_ROWS", 1)
         data = self.data()
         train = data.train.toarray()
         known = [item for item in range(14) if train[:, item].any()]

@@ -32,6 +32,14 @@ class TestInBatch(SamplerContract):
             for column, item in enumerate(batch.positives.tolist()):
                 assert draw.allowed[row, column].item() == (not train[user, item])
 
+    def test_looks_through_what_the_users_of_the_batch_have(self) -> None:
+        data = self.data()
+        users = torch.tensor([3, 1, 3])
+        rows, columns = self.sampler(data)._interactions_of(users)
+        for user in (1, 3):
+            assert sorted(columns[rows == user]) == sorted(data.train[user].indices)
+        assert set(rows.tolist()) == {1, 3}
+
     def test_says_how_popular_each_is(self) -> None:
         data = self.data()
         batch, draw, _ = self.draw(data, times=1)

@@ -25,6 +25,7 @@ def test_they_are_the_nearest_and_never_the_item_itself(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(false_negatives, "BLOCK_PAIRS", block)
+    monkeypatch.setattr(false_negatives, "LEAST_ROWS", 1)
     vectors = random_vectors()
     found = nearest_items(vectors, 3)
     assert found.items.shape == found.cosines.shape == (40, 3, 2, 3)

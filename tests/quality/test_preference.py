@@ -40,6 +40,7 @@ def test_the_closer_share_is_that_of_a_loop_over_users(
     world, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(false_negatives, "BLOCK_PAIRS", block)
+    monkeypatch.setattr(false_negatives, "LEAST_ROWS", 1)
     train, vectors = world
     preference = measured(train, vectors)
     nearer, pairs = np.zeros((25, 2, 2)), np.zeros((25, 2))
@@ -101,6 +102,7 @@ def test_lift_of_neighbours_is_that_of_a_sum_over_them(
     world, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(false_negatives, "BLOCK_PAIRS", block)
+    monkeypatch.setattr(false_negatives, "LEAST_ROWS", 1)
     train, vectors = world
     neighbours = nearest_items(vectors, 4)
     lift = neighbour_lift(train, neighbours)

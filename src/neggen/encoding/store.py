@@ -91,7 +91,7 @@ def keep_encoded(
         reads: see :func:`encode`.
     """
     store = VectorStore(vectors_path(workspace, encoder.fingerprint))
-    texts = _texts(data, as_read(records, reads))
+    texts = _texts(as_read(records, reads), own_texts(data))
     missing = store.missing(texts)
     for chunk, vectors in encoded(missing):
         store.add(chunk, vectors)
@@ -147,13 +147,13 @@ def load_vectors(workspace: Workspace, data: Dataset, records: pl.DataFrame) -> 
     """
     made = _manifest(workspace)
     store, reads = VectorStore(vectors_path(workspace, made["fingerprint"])), _reads(made)
-    read = as_read(records, reads)
-    if missing := store.missing(_texts(data, read)):
+    read, own = as_read(records, reads), own_texts(data)
+    if missing := store.missing(_texts(read, own)):
         raise NegGenError(
             f"{len(missing)} texts of {workspace.path} are not encoded, the first being "
             f"{missing[0][:60]!r}; run: neggen {encode_command(workspace)}"
         )
-    vectors = arrange(data, read, store.get, workspace.vectors_dir)
+    vectors = arrange(data, read, own, store.get, workspace.vectors_dir)
     return replace(vectors, reads=reads, encoder=made["fingerprint"])
 
 
@@ -161,17 +161,18 @@ def encode_records(
     data: Dataset, records: pl.DataFrame, encoder: TextEncoder, reads: Reads = "descriptions"
 ) -> ItemVectors:
     """Encode records and own texts in memory, without a workspace; see :func:`encode`."""
-    read = as_read(records, reads)
-    texts = _texts(data, read)
+    read, own = as_read(records, reads), own_texts(data)
+    texts = _texts(read, own)
     encoded = encoder.encode(texts)
     rows = {text: row for row, text in enumerate(texts)}
-    vectors = arrange(data, read, lambda wanted: encoded[[rows[text] for text in wanted]])
+    vectors = arrange(data, read, own, lambda wanted: encoded[[rows[text] for text in wanted]])
     return replace(vectors, reads=reads, encoder=encoder.fingerprint)
 
 
 def arrange(
     data: Dataset,
     records: pl.DataFrame,
+    own: Mapping[int, str],
     vectors_of: Callable[[Sequence[str]], NDArray[np.float32]],
     folder: Path | None = None,
 ) -> ItemVectors:
@@ -182,6 +183,7 @@ def arrange(
     Args:
         data: the catalogue.
         records: what generation wrote, as the encoder read it.
+        own: the items' own texts; see :func:`own_texts`.
         vectors_of: looks vectors up, texts to ``[texts, d]``.
         folder: where large arrays lie while they are in use; None holds them in memory.
 
@@ -212,25 +214,23 @@ def arrange(
     for start in range(0, len(lacking[0]), TEXTS_AT_ONCE):
         of, which, at = (index[start : start + TEXTS_AT_ONCE] for index in lacking)
         negatives[of, which, at] = negatives[of, first[of, at], at]
-    own = zeros((shape[0], width), folder)  # [items, d]
-    own_texts = _own_texts(data)
-    places, texts = list(own_texts), list(own_texts.values())
+    text = zeros((shape[0], width), folder)  # [items, d]
+    places, texts = list(own), list(own.values())
     for start in range(0, len(places), TEXTS_AT_ONCE):
         rows = slice(start, start + TEXTS_AT_ONCE)
-        own[places[rows]] = vectors_of(texts[rows])
-    return ItemVectors(modalities, positives, negatives, mask, own)
+        text[places[rows]] = vectors_of(texts[rows])
+    return ItemVectors(modalities, positives, negatives, mask, text)
 
 
-def _own_texts(data: Dataset) -> dict[int, str]:
+def own_texts(data: Dataset) -> dict[int, str]:
     """Return the own text of every item that has one, by position."""
     texts = ((position, data.item_text(position)) for position in range(len(data.item_ids)))
     return {position: text for position, text in texts if text is not None}
 
 
-def _texts(data: Dataset, records: pl.DataFrame) -> list[str]:
-    """Return the distinct texts that a workspace needs the vectors of."""
-    written = [*records["description"], *records["negative"]]
-    return list(dict.fromkeys([*written, *_own_texts(data).values()]))
+def _texts(records: pl.DataFrame, own: Mapping[int, str]) -> list[str]:
+    """Return the distinct texts of records and items that a workspace needs the vectors of."""
+    return list(dict.fromkeys([*records["description"], *records["negative"], *own.values()]))
 
 
 def _manifest(workspace: Workspace) -> dict[str, Any]:

@@ -51,7 +51,13 @@ class TextEncoder:
 
             source = str(get_model_path())
         otherwise = f", a folder with a sentence-transformers model, or leave it out for {EMBEDDED}"
-        return load_encoder(self.name, source, self.device, otherwise)
+        model = load_encoder(self.name, source, self.device, otherwise)
+        if "text" not in model.modalities:
+            raise NegGenError(
+                f"The encoder '{self.name}' takes {', '.join(map(str, model.modalities))} and no "
+                f"text; give one that does, or leave it out for {EMBEDDED}."
+            )
+        return model
 
     @cached_property
     def fingerprint(self) -> str:

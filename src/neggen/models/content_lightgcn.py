@@ -64,7 +64,7 @@ class ContentLightGCN(FactorModel):
     needs_vectors = True
 
     def _fit(self, data: Dataset, context: FitContext) -> None:
-        _, vectors = described(data, seed=self.config.seed, device=self.config.device)
+        data, vectors = described(data, seed=self.config.seed, device=self.config.device)
         content = content_of(vectors, self.config.content)  # [items, width]
         module = ContentLightGCNModule(data.train, content, self.config)
         self._learn(module, data, context, depends_on=vectors.content_hash)

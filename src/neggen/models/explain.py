@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,30 +25,14 @@ from neggen.data.dataset import Dataset, index_of
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
-from neggen.generation.records import Record
-from neggen.generation.subsets import as_read, one_slot_negatives
+from neggen.evaluation.ranking import users_at_once
 from neggen.models.base import Recommender
 from neggen.models.described_items import Described
+from neggen.models.interventions import SLOT, intervene, learned_vectors
 from neggen.models.ranking import history_matrix
 
-SLOT = {
-    "item_id": pl.String(),
-    "modality": pl.String(),
-    "slot": pl.Int64(),
-    "value": pl.String(),
-    "replacement": pl.String(),
-}
 AT_ONCE = 4096
-"""Changed items whose effects are computed at once."""
-
-
-class Interventions(NamedTuple):
-    """Key attributes of items, and what the items' effects owe to each."""
-
-    slots: pl.DataFrame
-    """One row a slot: the columns of ``SLOT``, and ``item``, its position in the data."""
-    effects: Tensor
-    """c_i − c_i^(k), ``[slots, d]``."""
+"""People who are told at once, at most."""
 
 
 def explain(
@@ -101,37 +84,50 @@ def explain(
     names = data.user_ids if histories is None else pl.Series(list(histories), dtype=pl.String)
     people, user_rows = np.unique(_positions(users, names, "user"), return_inverse=True)
     things, item_rows = np.unique(_positions(items, data.item_ids, "item"), return_inverse=True)
-    found = _intervene(described, data, vectors, things, encoder)
+    found = intervene(described, data, vectors, things, encoder)
 
+    order = np.argsort(user_rows, kind="stable")  # so that a block of people is a block of pairs
+    person, thing = user_rows[order], item_rows[order]  # [pairs]
+    slots = found.slots.with_row_index("row")
+    parts = []
     with torch.no_grad():
-        index = torch.from_numpy(people)
-        if used is None:
-            tastes, scores = described.tastes(index), model.score_index(index)
-        else:
-            tastes, scores = (f(used[people]) for f in (described.tastes_by, model.score_histories))
-        learned = _learned(described, vectors, things)
+        learned = learned_vectors(described, vectors, things)
         whole = described.effects_of(learned)  # [things, d]
         negatives = vectors.negative[things, 0]  # also where the model left them out
-        exchanged = replace(learned, positive=negatives)
-        lost = whole - described.effects_of(exchanged)
-        per_thing = {"causal": tastes @ whole.T, "together": tastes @ lost.T}  # [people, things]
-        per_slot = (tastes @ found.effects.T).cpu().numpy()  # [people, slots]
-        listed = scores.cpu().numpy()[:, things]  # [people, things]
-    pairs = pl.DataFrame(
-        {
-            "pair": np.arange(len(users)),
-            "user_id": names[people[user_rows]],
-            "person": user_rows,
-            "item": things[item_rows],
-            "score": listed[user_rows, item_rows],
-            **{n: each.cpu().numpy()[user_rows, item_rows] for n, each in per_thing.items()},
-        }
-    )
-    rows = pairs.join(found.slots.with_row_index("row"), on="item")
-    contribution = pl.Series(per_slot[rows["person"].to_numpy(), rows["row"].to_numpy()])
+        lost = whole - described.effects_of(replace(learned, positive=negatives))
+        block = min(AT_ONCE, users_at_once(len(data.item_ids), model.config.device))
+        for start in range(0, len(people), block):
+            some = people[start : start + block]
+            if used is None:
+                index = torch.from_numpy(some)
+                tastes, scores = described.tastes(index), model.score_index(index)
+            else:
+                tastes, scores = described.tastes_by(used[some]), model.score_histories(used[some])
+            pairs = slice(*np.searchsorted(person, [start, start + block]))
+            who, what = person[pairs] - start, thing[pairs]
+            told = pl.DataFrame(
+                {
+                    "pair": order[pairs],
+                    "user_id": names[some[who]],
+                    "person": who,
+                    "item": things[what],
+                    "score": scores.cpu().numpy()[who, things[what]],
+                    "causal": _dots(tastes, who, whole, what),
+                    "together": _dots(tastes, who, lost, what),
+                }
+            )
+            rows = told.join(slots, on="item")
+            contribution = _dots(
+                tastes,
+                rows["person"].to_numpy(),
+                found.effects,
+                rows["row"].to_numpy().astype(np.int64),
+            )
+            parts.append(rows.with_columns(contribution=pl.Series(contribution)))
     size = pl.col("contribution").abs().sum().over("pair")
     return (
-        rows.with_columns(contribution=contribution, base=pl.col("score") - pl.col("causal"))
+        pl.concat(parts)
+        .with_columns(base=pl.col("score") - pl.col("causal"))
         .with_columns(share=pl.when(size > 0).then(pl.col("contribution") / size).otherwise(0.0))
         .sort("pair", "contribution", "row", descending=[False, True, False])
         .select("user_id", *SLOT, "contribution", "share", "score", "causal", "base", "together")
@@ -160,7 +156,7 @@ def slot_importance(
     described, vectors = _check(model, data)
     wanted = np.unique(_positions(items, data.item_ids, "item"))
     used = data.train.T.tocsr()[wanted]  # [wanted, users]
-    found = _intervene(described, data, vectors, wanted, encoder)
+    found = intervene(described, data, vectors, wanted, encoder)
     tastes = _mean_tastes(described, used)  # [wanted, d]
     rows = torch.from_numpy(np.searchsorted(wanted, found.slots["item"].to_numpy()))
     contribution = (tastes[rows.to(tastes.device)] * found.effects).sum(1)  # [slots]
@@ -207,73 +203,13 @@ def _positions(ids: Iterable[str], known: pl.Series, what: str) -> NDArray[np.in
     return index_of(ids, {name: position for position, name in enumerate(known)}, what)
 
 
-def _intervene(
-    model: Described,
-    data: Dataset,
-    vectors: ItemVectors,
-    items: NDArray[np.int64],
-    encoder: TextEncoder,
-) -> Interventions:
-    """Exchange every slot of some items, distinct internal ones, and see what that changes."""
-    assert data.records is not None
-    slots, texts = _one_slot_changes(data, as_read(data.records, vectors.reads), items)
-    place = slots["item"].to_numpy()
-    modality = np.array([vectors.modalities.index(name) for name in slots["modality"]], dtype=int)
-    distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    row_of = np.array([distinct[text] for text in texts], dtype=int)  # [slots]
-    width = vectors.positive.shape[2]
-    encoded = encoder.encode(list(distinct)) if distinct else np.zeros((0, width), np.float32)
-    if encoded.shape[1] != width:
-        raise NegGenError(
-            f"The encoder gives vectors of width {encoded.shape[1]}, but those of the data are "
-            f"{width} wide; take the encoder that made them."
-        )
-    effects = []
-    for start in range(0, max(1, len(place)), AT_ONCE):
-        few = slice(start, start + AT_ONCE)
-        before = _learned(model, vectors, place[few])
-        positive = before.positive.copy()  # [few, modalities, width]
-        positive[np.arange(len(positive)), modality[few]] = encoded[row_of[few]]
-        after = replace(before, positive=positive, encoder=encoder.fingerprint)
-        with torch.no_grad():
-            effects.append(model.effects_of(before) - model.effects_of(after))
-    return Interventions(slots, torch.cat(effects))
-
-
-def _one_slot_changes(
-    data: Dataset, records: pl.DataFrame, items: NDArray[np.int64]
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return the slots of items in their first completion, and each one's changed description."""
-    wanted = pl.DataFrame({"item_id": data.item_ids[items], "item": items})
-    chosen = (
-        records.join(wanted, on="item_id")
-        .sort("item", "modality", "completion")
-        .unique(["item", "modality"], keep="first", maintain_order=True)
-    )
-    rows: list[tuple[object, ...]] = []
-    texts: list[str] = []
-    for item, written in zip(
-        chosen["item"], chosen.select(list(Record.model_fields)).iter_rows(named=True), strict=True
-    ):
-        record = Record(**written)
-        texts += one_slot_negatives(record)
-        pairs = zip(record.values, record.replacements, strict=True)
-        rows += [
-            (item, record.item_id, record.modality, slot, *pair) for slot, pair in enumerate(pairs)
-        ]
-    return pl.DataFrame(rows, schema={"item": pl.Int64(), **SLOT}, orient="row"), texts
-
-
-def _learned(model: Described, vectors: ItemVectors, items: NDArray[np.int64]) -> ItemVectors:
-    """Return the vectors of some items, in their order, as the model learned from them."""
-    rows = replace(
-        vectors,
-        positive=vectors.positive[items],
-        negative=vectors.negative[items],
-        mask=vectors.mask[items],
-        text=None if vectors.text is None else vectors.text[items],
-    )
-    return model.as_learned(rows, items)
+def _dots(
+    tastes: Tensor, people: NDArray[np.int64], effects: Tensor, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return t · c of pairs of a person and a row, ``[people, d]``, ``[…, d]`` to ``[pairs]``."""
+    who, what = (torch.tensor(index, device=tastes.device) for index in (people, rows))
+    dots: NDArray[np.float32] = (tastes[who] * effects[what]).sum(1).cpu().numpy()
+    return dots
 
 
 def _mean_tastes(model: Described, used: csr_matrix) -> Tensor:

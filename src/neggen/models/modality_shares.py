@@ -10,10 +10,11 @@ import torch
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
 from neggen.errors import NegGenError
-from neggen.evaluation.ranking import candidates_of, evaluate_ranking
+from neggen.evaluation.ranking import candidates_of
 from neggen.models.balance import Balance
 from neggen.models.history import History
 from neggen.models.neggen import NegGen
+from neggen.training.distributed import ranking_figures
 
 
 def modality_shares(model: NegGen, data: Dataset) -> dict[str, float]:
@@ -21,7 +22,7 @@ def modality_shares(model: NegGen, data: Dataset) -> dict[str, float]:
 
     Without it, every item that has the modality says there what items say on average, in its
     description and in its negatives, so that it tells no item from another. Effects, and from them
-    the profiles, follow; the weights and λ stay.
+    the profiles, follow; the weights and λ stay. Several processes of a training rank together.
 
     Args:
         model: fitted on ``data``.
@@ -58,7 +59,12 @@ def _ndcg(model: NegGen, data: Dataset, vectors: ItemVectors) -> float:
         return model.backbone.score_index(users).to(device) + tastes[users] @ effects.T
 
     candidates = candidates_of(data.valid, data.train)
-    found = evaluate_ranking(
-        score, data.train, data.valid, ks=(20,), candidates=candidates, device=device
+    figures = ranking_figures(
+        score,
+        data.train,
+        data.valid,
+        ks=(20,),
+        candidates=candidates,
+        device=torch.device(device),
     )
-    return found.metrics["ndcg@20"]
+    return figures["ndcg@20"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from neggen.config import ModelConfig, NegGenConfig
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, first_line
 from neggen.models import model_class
 from neggen.models.balance import Balance
 from neggen.models.base import FitContext, Recommender
@@ -28,8 +28,7 @@ from neggen.negatives.false_negatives import false_negatives, typical, without
 from neggen.training.checkpoint import under
 
 OWN_TENSORS = (
-    "effect_weight", "user_tastes", "effects", "counterfactuals",
-    "false_negatives", "typical_negative",
+    "effect_weight", "user_tastes", "effects", "false_negatives", "typical_negative",
 )  # fmt: skip
 
 
@@ -47,7 +46,6 @@ class NegGen(GradientModel, Described):
         backbone: the fitted recommender it stands on, after fitting.
         user_tastes: λ p_u, ``[users, d]``.
         effects: c_i, ``[items, d]``.
-        counterfactuals: n_i, ``[items, completions, d]``.
         false_negatives: which negatives were left out, bool ``[items, completions, modalities]``.
         typical_negative: what stood for them, encoded, ``[modalities, width]``.
     """
@@ -62,7 +60,6 @@ class NegGen(GradientModel, Described):
     effect_weight: Tensor
     user_tastes: Tensor
     effects: Tensor
-    counterfactuals: Tensor
     false_negatives: Tensor
     typical_negative: Tensor
 
@@ -137,6 +134,18 @@ class NegGen(GradientModel, Described):
         users, items = (torch.cat([of_base.to(own.device), own], dim=1) for of_base, own in pairs)
         return users, items
 
+    def set_params(self, **settings: Any) -> Self:
+        """Change settings, but not what it stands on; see :class:`Parameters`."""
+        base = self.base
+        super().set_params(**settings)
+        self.base = base
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        clone = super().__sklearn_clone__()
+        clone.base = self.base
+        return clone
+
     def _fit(self, data: Dataset, context: FitContext) -> None:
         if not data.holds_out and len(self.config.effect_weights) > 1:
             raise NegGenError(
@@ -167,7 +176,7 @@ class NegGen(GradientModel, Described):
         with torch.no_grad():
             tastes, found = module.learned()
             self.user_tastes = self.effect_weight * tastes
-        self.effects, self.counterfactuals = found.effects, found.counterfactuals
+        self.effects = found.effects
 
     def _score(self, users: Tensor) -> Tensor:
         base = self.backbone.score_index(users).to(users.device)  # [batch, items]
@@ -200,7 +209,10 @@ class NegGen(GradientModel, Described):
             heads=self.config.heads,
             contrast=self.config.contrast,
         ).to(self.config.device)
-        self.network.load_state_dict(under("network", tensors))
+        try:
+            self.network.load_state_dict(under("network", tensors))
+        except RuntimeError as error:  # other names or shapes than the settings make
+            raise ValueError(first_line(error)) from None
 
 
 def _check_base(base: Recommender, data: Dataset) -> None:

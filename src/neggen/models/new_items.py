@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
 from neggen.data.vectors import ItemVectors
-from neggen.encoding.store import encode_records
+from neggen.encoding.store import encode_records, own_texts
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.models.balance import CATALOG
@@ -113,16 +113,16 @@ def _encoded(
 
 def own_vectors(model: Described, data: Dataset, encoder: TextEncoder) -> ItemVectors:
     """Encode the items' own texts, for a model that knows items by these; the others are masked."""
-    texts = {i: text for i in range(len(data.item_ids)) if (text := data.item_text(i)) is not None}
+    texts = own_texts(data)
     width = model.balance.positive_mean.shape[1]
-    own = np.zeros((len(data.item_ids), width), dtype=np.float32)
-    if texts:
-        own[list(texts)] = encoder.encode(list(texts.values()))
+    encoded = encoder.encode(list(texts.values())) if texts else np.zeros((0, width), np.float32)
+    own = np.zeros((len(data.item_ids), encoded.shape[1]), dtype=np.float32)
+    own[list(texts)] = encoded
     present: NDArray[np.bool_] = np.logical_or.reduce(own, axis=1)  # [items]
     return ItemVectors(
         modalities=(CATALOG,),
         positive=own[:, None],
-        negative=np.zeros((len(own), 1, 1, width), dtype=np.float32),
+        negative=np.zeros((len(own), 1, 1, own.shape[1]), dtype=np.float32),
         mask=present[:, None],
         reads=model.balance.reads,
         encoder=encoder.fingerprint,

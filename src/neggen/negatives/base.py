@@ -9,6 +9,7 @@ an embedding that belongs to no item.
 from __future__ import annotations
 
 from abc import ABC
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from neggen.config import Config
 from neggen.data.dataset import Dataset
-from neggen.negatives.unseen import UnseenItems
+from neggen.negatives.unseen import UnseenItems, check_left
 from neggen.negatives.view import View
 
 
@@ -129,10 +130,15 @@ class Sampler(nn.Module, ABC):
         """
         super().__init__()
         self.config = config
-        train = data.train
-        used = np.unique(train.indices)
+        used = np.unique(data.train.indices)
+        check_left(np.diff(data.train.indptr), len(used))
+        self._train, self._device = data.train, device
         self._used = torch.from_numpy(used.astype(np.int64)).to(device)  # [used items]
-        self._unseen = UnseenItems(train[:, used], device)
+
+    @cached_property
+    def _unseen(self) -> UnseenItems:
+        """What draws uniformly, made for the samplers that do: 8 bytes an interaction."""
+        return UnseenItems(self._train[:, self._used.cpu().numpy()], self._device)
 
     @classmethod
     def made_of(cls, config: Any) -> list[type[Sampler]]:

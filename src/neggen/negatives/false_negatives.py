@@ -17,6 +17,8 @@ from neggen.data.vectors import ItemVectors
 
 BLOCK_PAIRS = 1 << 22
 """Item pairs looked at together: 4M floats, 16 MB an array."""
+LEAST_ROWS = 64
+"""Items looked at together at least: fewer, against many others, are multiplied slowly."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class CoConsumption:
 
 
 def item_blocks(items: int) -> Iterator[slice]:
-    """Divide the items so that a block against all items is ``BLOCK_PAIRS`` pairs at most."""
-    size = max(1, BLOCK_PAIRS // max(items, 1))
+    """Divide the items so that a block against all items is ``BLOCK_PAIRS`` pairs, or few rows."""
+    size = max(LEAST_ROWS, BLOCK_PAIRS // max(items, 1))
     for start in range(0, items, size):
         yield slice(start, min(start + size, items))
 
@@ -128,7 +130,7 @@ def false_negatives(
 def typical(vectors: ItemVectors, false: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the mean negative of every modality, false ones left out, ``[modalities, d]``."""
     good = (~false & vectors.mask[:, None])[..., None]  # [items, completions, modalities, 1]
-    total = (vectors.negative * good).sum((0, 1))  # [modalities, d]
+    total = vectors.negative.sum((0, 1), where=good)  # [modalities, d]; copies nothing
     mean: NDArray[np.float32] = (total / np.maximum(good.sum((0, 1)), 1)).astype(np.float32)
     return mean
 
@@ -146,6 +148,8 @@ def without(
         false: of these items, ``[items, completions, modalities]``; see :func:`false_negatives`.
         instead: the :func:`typical` negatives of all, ``[modalities, d]``.
     """
+    if not false.any():
+        return vectors
     good = (~false & vectors.mask[:, None])[..., None]  # [items, completions, modalities, 1]
     left = good.sum(1)  # [items, modalities, 1]
     own = (vectors.negative * good).sum(1) / np.maximum(left, 1)  # [items, modalities, d]

@@ -36,8 +36,9 @@ class InBatch(Sampler):
     estimate q from a stream, and leave only the own positive out; here it is counted, and all that
     the user has is left out.
 
-    A step looks through all interactions once, and compares batch² pairs; nothing of the size users
-    times items is made. The last batch of an epoch may be small, and has few negatives then.
+    A step looks through what the batch's users have (on a GPU, where asking how much that is takes
+    longer, through all interactions), and compares batch² pairs; nothing of the size users times
+    items is made. The last batch of an epoch may be small, and has few negatives then.
     """
 
     name = "in-batch"
@@ -51,6 +52,7 @@ class InBatch(Sampler):
         self._shape: tuple[int, int] = train.shape
         rows = np.repeat(np.arange(train.shape[0], dtype=np.int64), np.diff(train.indptr))
         self._rows = torch.from_numpy(rows).to(device)  # [interactions]
+        self._starts = torch.from_numpy(train.indptr.astype(np.int64)).to(device)  # [users + 1]
         self._columns = torch.from_numpy(train.indices.astype(np.int64)).to(device)
         counts = np.bincount(train.indices, minlength=train.shape[1])
         log_q = np.log(np.maximum(counts, 1)).astype(np.float32)
@@ -69,8 +71,21 @@ class InBatch(Sampler):
         user_row, item_row = (users.new_full((count,), size) for count in self._shape)
         user_row[users], item_row[items] = each, each
         had = torch.zeros((size + 1) ** 2, dtype=torch.bool, device=users.device)
-        had.index_fill_(0, user_row[self._rows] * (size + 1) + item_row[self._columns], True)
+        rows, columns = self._interactions_of(users)
+        had.index_fill_(0, user_row[rows] * (size + 1) + item_row[columns], True)
         had = had.view(size + 1, size + 1)
         allowed = ~had[user_row[users]][:, item_row[items]]  # [batch, batch]
         log_q = self._log_q[items]
         return Draw(items, allowed=allowed, log_q=log_q, positive_log_q=log_q)
+
+    def _interactions_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Return users and items of interactions, among them all of some users."""
+        if users.is_cuda:
+            return self._rows, self._columns
+        distinct = users.unique()
+        first = self._starts[distinct]
+        counts = self._starts[distinct + 1] - first
+        before = counts.cumsum(0) - counts
+        places = torch.repeat_interleave(first - before, counts)
+        places += torch.arange(len(places))
+        return self._rows[places], self._columns[places]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from neggen.errors import NegGenError
+
+
+def check_left(degrees: NDArray[np.integer[Any]], items: int) -> None:
+    """Check that every user, who has ``degrees`` items ``[users]``, has one of them unseen.
+
+    Raises:
+        NegGenError: If a user has interacted with every item, so that nothing can be drawn.
+    """
+    if degrees.max(initial=0) >= items:
+        raise NegGenError(
+            f"User number {int(degrees.argmax())} has interacted with all {items} items, so no "
+            f"negative item is left to sample; drop such users or add items."
+        )
 
 
 class UnseenItems:
@@ -26,11 +42,7 @@ class UnseenItems:
         """
         users, items = train.shape
         degrees = np.diff(train.indptr)
-        if degrees.max(initial=0) >= items:
-            raise NegGenError(
-                f"User number {int(degrees.argmax())} has interacted with all {items} items, so no "
-                f"negative item is left to sample; drop such users or add items."
-            )
+        check_left(degrees, items)
         train = train.sorted_indices()
         row = np.repeat(np.arange(users, dtype=np.int64), degrees)
         within = np.arange(train.nnz, dtype=np.int64) - train.indptr[row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,8 @@ class View:
     @cached_property
     def _side_by_side(self) -> Tensor:
         """All hops in one table, ``[users + items, hops · d]``."""
+        if len(self.hops) == 1:
+            return self.hops[0]
         with torch.enable_grad():  # whoever asks first, others may learn from it
             return torch.cat(tuple(self.hops), dim=1)
 
@@ -79,8 +81,10 @@ class View:
 
     def items_each_at_its_hop(self, items: Tensor) -> list[Tensor]:
         """Return items, each at one hop, int64 ``[hops, …]`` to ``[…, d]`` for every hop."""
-        looked_up = partial(F.embedding, sparse=self._sparse)
-        return list(map(looked_up, items + self._users, self.hops))
+        pairs = zip(self.hops, items + self._users, strict=True)
+        if self._sparse:
+            return [F.embedding(rows, hop, sparse=True) for hop, rows in pairs]
+        return [look_up(hop, rows) for hop, rows in pairs]
 
     def scores(self, users: Tensor, items: Tensor) -> Tensor:
         """Return e_u · e_i without gradients, ``[batch]`` and ``[batch, n]`` to the latter."""
