@@ -84,6 +84,8 @@ def test_toml_keeps_types_and_leaves_none_out(tmp_path: Path) -> None:
     value = {"text": "ü\n\"'", "n": 3, "x": 1e-10, "list": [1, 2], "table": {"yes": True}}
     write_toml(tmp_path / "x.toml", {**value, "none": None, "inner": {"none": None}})
     assert read_toml(tmp_path / "x.toml") == {**value, "inner": {}}
+    (tmp_path / "x.toml").write_text("n = 3", encoding="utf-8-sig")
+    assert read_toml(tmp_path / "x.toml") == {"n": 3}
 
 
 def test_nearest_name() -> None:

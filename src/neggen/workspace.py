@@ -151,7 +151,7 @@ def read_toml(path: Path, *needed: str) -> dict[str, Any]:
         NegGenError: If the file is missing, unreadable, not valid TOML, or lacks a key.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise NegGenError(f"{path} does not exist.") from None
     except OSError as error:

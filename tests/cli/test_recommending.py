@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from neggen.config import SplitConfig
+from neggen.data import store
 from neggen.runs import Run, train_run
 from neggen.workspace import Workspace
 
@@ -34,6 +35,24 @@ def test_users_and_files_of_users(cli: Cli, run: Run, tmp_path: Path) -> None:
     (table := tmp_path / "users.csv").write_text("user_id,x\nu00003,1\n", encoding="utf-8")
     ended = cli("recommend", run.folder, "-u", "u00001", "--users-file", table, "-k", 4, "--json")
     assert ended.json() == found
+
+
+def test_ids_may_be_marked_as_utf_8(cli: Cli, run: Run, tmp_path: Path) -> None:
+    (lines := tmp_path / "users.txt").write_text("u00001\n", encoding="utf-8-sig")
+    found = cli("recommend", run.folder, "--users-file", lines, "-k", 4, "--json").json()
+    assert found == run.load_model().recommend(["u00001"], 4).to_dicts()
+
+
+def test_titles_take_the_items_alone(cli: Cli, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the interactions are not needed")
+
+    monkeypatch.setattr(store, "load_dataset", refuse)
+    item = run.load_model().item_ids[0]
+    for command in (("recommend", run.folder, "-u", "u00001"), ("similar", run.folder, "-i", item)):
+        ended = cli(*command, "-k", 3)
+        assert ended.code == 0, ended.err
+        assert "title" in ended.out
 
 
 def test_histories(cli: Cli, run: Run, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def train(
     and ends with the same weights. A finished run is returned as it is. Several processes train it
     together under torchrun: torchrun --nproc-per-node 2 -m neggen.cli train W.
     """
-    from neggen.data.store import is_labeled, load_dataset
+    from neggen.data.store import is_labeled, load_items
     from neggen.generation.record_files import earlier_import
     from neggen.models import model_class
     from neggen.overrides import parse_overrides
@@ -120,7 +120,7 @@ def train(
     )
     parts = recipe.split_config(is_labeled(place))
     if model_class(recipe.model).needs_vectors and (
-        remark := earlier_import(place.records_path, load_dataset(place))
+        remark := earlier_import(place.records_path, load_items(place))
     ):
         say(remark)
     settled = recipe.model_settings

@@ -58,7 +58,7 @@ def read_ids(path: Path, column: str) -> list[str]:
         _require_columns(table, path, column)
         return take_column(table, f"The ids in {path}", column, column)[column].to_list()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise NegGenError(f"{path} cannot be read as a list of ids ({error}).") from None
     return [name for line in lines if (name := line.strip())]

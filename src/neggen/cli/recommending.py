@@ -83,7 +83,7 @@ def recommend(
     To people the model does not know, by what they have used, with --history or --history-file.
     With --new-items, only items that nobody had used yet when the model was trained.
     """
-    from neggen.data.store import load_dataset
+    from neggen.data.store import load_items
     from neggen.runs import Run
 
     _check_output(output)
@@ -116,7 +116,7 @@ def recommend(
     elif as_json:
         print_json(found.to_dicts())
     else:
-        titles = _titles(data or load_dataset(opened.workspace), found["item_id"])
+        titles = _titles(data or load_items(opened.workspace), found["item_id"])
         print_table(
             ["user", "rank", "item", "title", *(["because of"] if explain else [])],
             [
@@ -139,7 +139,7 @@ def similar(
     as_json: JsonOption = False,
 ) -> None:
     """Say which items are most like an item, by what the model has learned of them."""
-    from neggen.data.store import load_dataset
+    from neggen.data.store import load_items
     from neggen.runs import Run
 
     _check_output(output)
@@ -155,7 +155,7 @@ def similar(
     elif as_json:
         print_json(found.to_dicts())
     else:
-        titles = _titles(load_dataset(opened.workspace), found["similar_item_id"])
+        titles = _titles(load_items(opened.workspace), found["similar_item_id"])
         print_table(
             ["item", "rank", "similar item", "title", "cosine"],
             [

@@ -47,6 +47,21 @@ def features_of(modality: str, values: Any, items: int, of: str, notes: list[str
     Raises:
         NegGenError: If they are not numbers in a table with one row an item.
     """
+    array = table_of_features(modality, values, items, of)
+    copied = np.array(array, dtype=np.float32)
+    mask: NDArray[np.bool_] = np.isfinite(copied).all(axis=1) & np.any(copied != 0, axis=1)
+    copied[~mask] = 0
+    if not mask.all():
+        rows = f"{int((~mask).sum()):,} of {items:,} rows"
+        notes.append(f"Masked {rows} of the features of {modality}: zero or not finite.")
+    return Features(copied, mask)
+
+
+def table_of_features(modality: str, values: Any, items: int, of: str) -> NDArray[Any]:
+    """Return features as they are, which must be a table of numbers with one row an item.
+
+    Args and errors are those of :func:`features_of`; nothing as long as ``items`` is made.
+    """
     name = f"The features of {modality}"
     try:
         array = np.asarray(values)
@@ -62,10 +77,4 @@ def features_of(modality: str, values: Any, items: int, of: str, notes: list[str
             f"{name} have {len(array):,} rows for {items:,} items; give one row an item, in the "
             f"order of {inside(of)}."
         )
-    copied = np.array(array, dtype=np.float32)
-    mask: NDArray[np.bool_] = np.isfinite(copied).all(axis=1) & np.any(copied != 0, axis=1)
-    copied[~mask] = 0
-    if not mask.all():
-        rows = f"{int((~mask).sum()):,} of {items:,} rows"
-        notes.append(f"Masked {rows} of the features of {modality}: zero or not finite.")
-    return Features(copied, mask)
+    return array

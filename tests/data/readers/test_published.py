@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_interactions_of_every_layout(layout: tuple[str, Path]) -> None:
         seconds = 1000 if name in ("amazon_2023", "amazon_parquet") else 1
         assert data.time.tolist() == [30 * seconds, 20 * seconds, 10 * seconds, 40 * seconds]
     assert "Every rating counts" in notes(data)
+
+
+def test_a_mark_of_utf_8_is_no_text(layout: tuple[str, Path]) -> None:
+    _, folder = layout
+    plain = read_source(folder).content_hash
+    for path in folder.iterdir():
+        if path.suffix in (".inter", ".item", ".json", ".jsonl", ".data", ".dat", ".csv", ".txt"):
+            text = path.read_bytes()
+            path.write_bytes(text if b"\xe9" in text else BOM_UTF8 + text)  # some are Latin-1
+    assert read_source(folder).content_hash == plain
 
 
 def test_low_ratings_are_dropped_before_items_are_chosen(layout: tuple[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -224,6 +225,17 @@ def test_features_that_do_not_fit(
     assert "The features of image" in message
 
 
+def test_a_wrong_id_is_told_before_as_many_items_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mmrec(tmp_path, image=np.ones((4, 2)))
+    (log,) = folder.glob("*.inter")
+    with log.open("a") as file:
+        file.write("0\t4294967295\t0\n")
+    monkeypatch.setattr(np, "arange", None)  # of these, it would be 32 GiB
+    assert "4 rows for 4,294,967,296 items" in refusal(folder)
+
+
 def test_features_beside_tables_are_in_the_order_of_the_items(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id\nb\na\nc\n")
     (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\nu,c\nv,b\n")
@@ -256,3 +268,12 @@ def test_mmrec_ambiguous_or_misused(tmp_path: Path) -> None:
     (tmp_path / "more.inter").write_text(INTER)
     assert "more.inter, toys.inter" in refusal(tmp_path)
     assert read_source(tmp_path / "toys.inter").shape == (2, 2)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_a_mark_of_utf_8_in_tables(tmp_path: Path, suffix: str) -> None:
+    write(LOG, tmp_path / f"interactions.{suffix}")
+    plain = read_source(tmp_path).content_hash
+    path = tmp_path / f"interactions.{suffix}"
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert read_source(tmp_path).content_hash == plain

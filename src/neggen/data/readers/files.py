@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import polars as pl
@@ -121,8 +122,11 @@ def _header(path: Path, delimiter: str) -> list[str]:
 def _read_jsonl(path: Path) -> pl.DataFrame:
     if not path.stat().st_size:
         raise NegGenError(f"{path} is empty; it needs one JSON object a line.")
+    with path.open("rb") as file:
+        marked = file.read(len(BOM_UTF8)) == BOM_UTF8
     try:
-        return pl.read_ndjson(path, infer_schema_length=None)
+        source = path.read_bytes().removeprefix(BOM_UTF8) if marked else path
+        return pl.read_ndjson(source, infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         _refuse_other_encodings(path)
         _refuse_bad_lines(path)
@@ -132,7 +136,7 @@ def _read_jsonl(path: Path) -> pl.DataFrame:
 
 
 def _refuse_bad_lines(path: Path) -> None:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

@@ -9,12 +9,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neggen.data.dataset import Dataset
-from neggen.data.features import feature_paths, open_features
+from neggen.data.features import feature_paths, open_features, table_of_features
 from neggen.data.readers.base import ReadOptions, unused_note
 from neggen.data.readers.files import read_delimited
 from neggen.data.readers.item_graphs import graph_paths, read_graph
 from neggen.data.tables import PARTS
 from neggen.errors import NegGenError
+
+NUMBERED = "The numbers from 0 to the largest itemID"
 
 
 class MMRecReader:
@@ -51,6 +53,8 @@ class MMRecReader:
         notes: list[str] = []
         count = int(item_ids.max()) + 1
         features = {modality: open_features(file) for modality, file in features_at.items()}
+        for modality, array in features.items():  # first: a wrong id can be in the billions
+            table_of_features(modality, array, count, NUMBERED)
         graphs_at = graph_paths(log_path.parent)
         graphs = {name: read_graph(file, count, notes) for name, file in graphs_at.items()}
         items = np.arange(count) if features or graphs else np.unique(item_ids)
@@ -60,7 +64,7 @@ class MMRecReader:
             user_column="userID",
             item_column="itemID",
             features=features,
-            names=(f"The interactions in {log_path}", "The numbers from 0 to the largest itemID"),
+            names=(f"The interactions in {log_path}", NUMBERED),
         )
         used = [log_path, *features_at.values(), *graphs_at.values()]
         notes.extend(unused_note(log_path.parent, [file.name for file in used]))

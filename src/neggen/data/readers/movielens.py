@@ -159,7 +159,7 @@ def _movies(rows: Iterable[tuple[str, str, str]]) -> pl.DataFrame:
 def _lines(path: Path) -> list[tuple[int, str]]:
     content = path.read_bytes()
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")  # as the older ones are
     numbered = enumerate(text.split("\n"), start=1)
