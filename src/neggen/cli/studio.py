@@ -13,13 +13,15 @@ import typer
 from neggen.cli.catalogue import WorkspaceArgument
 from neggen.cli.output import console, say
 from neggen.cli.writers import Writer
-from neggen.errors import NegGenError, from_extra
+from neggen.errors import NegGenError, from_extra, quoted
 
 if TYPE_CHECKING:
     from neggen.generation.backends.base import Backend
     from neggen.workspace import Workspace
 
 TOKEN_VARIABLE = "NEGGEN_STUDIO_TOKEN"
+MOST_MEASURED = 30_000
+"""Items up to which the studio measures the negatives itself; the time grows with their square."""
 AGAIN = "Who writes when another answer is asked for"
 
 
@@ -57,6 +59,10 @@ def studio(
     seed: Annotated[
         int, typer.Option(min=0, help="Seeds the catalogue generator.", rich_help_panel=AGAIN)
     ] = 0,
+    no_measure: Annotated[
+        bool,
+        typer.Option("--no-measure", help="Do not measure the negatives before the page opens."),
+    ] = False,
     browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Review what was written about the items: look, edit, approve, reject, regenerate, undo.
@@ -76,7 +82,8 @@ def studio(
     token = given_token(token_file, os.environ.get(TOKEN_VARIABLE))
     check_access(host, token)
     place = Workspace.open(workspace)
-    _measure(place)
+    if not no_measure:
+        _measure(place)
     with console.status("Opening"):
         desk = Desk(place, lambda number: _backend(writer, place, number))
         _ = desk.entries  # whatever is damaged should be said here
@@ -102,6 +109,13 @@ def _measure(place: Workspace) -> None:
 
     measured = (place.quality_dir / "items.parquet").is_file()
     if measured or not place.records_path.is_file():
+        return
+    items = place.manifest("counts")["counts"]["items"]
+    if items > MOST_MEASURED:
+        say(
+            f"The negatives are in no particular order, since measuring those of {items:,} items "
+            f"takes long; to have the worst come first: neggen quality {quoted(place.path)}"
+        )
         return
     try:
         with console.status("Measuring the negatives") as status:
