@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
+from neggen.generation.backends import catalogue as backend_module
 from neggen.generation.backends.catalogue import CatalogueBackend
 from neggen.generation.catalogue.affinity import co_consumption_lift
 from neggen.generation.catalogue.attributes import Found, collect_attributes
@@ -24,8 +29,11 @@ from neggen.generation.catalogue.marking import ENOUGH_VALUES
 from neggen.generation.catalogue.passages import passages, plain
 from neggen.generation.catalogue.pictures import measure
 from neggen.generation.catalogue.prose import PHRASE, phrases, runs_of
+from neggen.generation.catalogue.stopping import Stopped, until
 from neggen.generation.catalogue.substitutes import substitutes
-from neggen.generation.run import generate, generate_records
+from neggen.generation.catalogue.texts import text_answers
+from neggen.generation.records import Answer
+from neggen.generation.run import generate, generate_async, generate_records
 from neggen.workspace import Workspace
 
 MOODS = ("cozy", "stark")
@@ -131,6 +139,52 @@ def test_a_catalogue_in_which_nothing_recurs_fails_item_by_item(tmp_path: Path) 
     data = data.split()
     summary = generate(Workspace(tmp_path), data, CatalogueBackend(data))
     assert summary.modalities["text"].failed == {"nothing to exchange": 30}
+
+
+def test_ctrl_c_ends_it_while_it_looks_at_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, ended = Event(), Event()
+
+    def look(data: Dataset, train: csr_matrix, seed: int, stop: Event) -> dict[int, Answer]:
+        looking.set()
+        try:
+            for _ in until(stop, iter(int, 1)):
+                time.sleep(0.01)
+        finally:
+            ended.set()
+        return {}
+
+    monkeypatch.setattr(backend_module, "text_answers", look)
+    data = world(tmp_path)
+
+    async def interrupt() -> None:
+        backend = CatalogueBackend(data)
+        run = asyncio.create_task(
+            generate_async(Workspace(tmp_path / "w"), data, backend, modalities=["text"])
+        )
+        while not looking.is_set():  # the loop is free meanwhile
+            await asyncio.sleep(0.01)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(run, 10)
+        monkeypatch.setattr(backend_module, "text_answers", text_answers)
+        again = await generate_async(Workspace(tmp_path / "w"), data, backend, modalities=["text"])
+        assert again.modalities["text"].valid == len(data.item_ids)
+
+    asyncio.run(interrupt())
+    assert ended.wait(10)
+    stop = Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        text_answers(data, data.train, 0, stop)
+
+
+def test_one_backend_serves_several_runs(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    backend = CatalogueBackend(data)
+    for modality in ("text", "image"):
+        assert len(generate_records(data, backend, modalities=[modality])) == 120
 
 
 def test_lift_is_one_by_chance_and_high_on_the_diagonal_of_what_decides() -> None:
@@ -351,9 +405,15 @@ def test_no_value_replaces_more_than_twice_as_many_items_as_have_it() -> None:
     assert counts[-3:].sum() == 0  # what is wanted most is drawn last
 
 
+def said(texts: list[str]) -> list[list[str]]:
+    return [[run.text for run in runs_of(text)] for text in texts]
+
+
 def candidates_of(texts: list[str], common: set[str]) -> dict[str, set[str]]:
     runs = [runs_of(text) for text in texts]
-    attributes = collect_attributes(phrases(runs), least_items=3, most_share=0.9, most_values=100)
+    attributes = collect_attributes(
+        phrases(said(texts)), least_items=3, most_share=0.9, most_values=100
+    )
     candidates = substitutes(attributes, runs, frozenset(common))
     return {
         value: {attributes.values[option] for option in options}
@@ -392,7 +452,7 @@ def test_alternatives_replace_each_other_without_a_common_frame() -> None:
 def test_words_that_stand_together_are_one_phrase() -> None:
     pens = [f"{a} gel pen, {b} ink" for a in ("fine", "bold") for b in ("black", "green")]
     other = ["black lamp", "green lamp", "fine lamp", "bold lamp", "table ink"]
-    found = phrases([runs_of(text) for text in pens * 5 + other * 20])
+    found = phrases(said(pens * 5 + other * 20))
     assert (PHRASE, "gel pen") in found[0]
     assert (PHRASE, "fine lamp") not in found[22]  # often, but no more than by chance
     assert (PHRASE, "pen black") not in found[0]  # a comma stands between

@@ -146,6 +146,9 @@ class Runner:
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         except asyncio.CancelledError:
             self.interrupted()
+            if self.rules.finished:  # nothing was paid for what is in flight
+                for worker in workers:
+                    worker.cancel()
             raise
         finally:
             self._ending = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +41,7 @@ class CatalogueBackend:
         self._seed = seed
         self._item = {item_id: index for index, item_id in enumerate(data.item_ids)}
         self._answers: dict[Modality, dict[int, Answer]] = {}
+        self._at_work: dict[Modality, asyncio.Task[None]] = {}
         seen = hashlib.sha256(data.content_hash.encode())
         seen.update(self._train.indptr.tobytes() + self._train.indices.tobytes())
         self.parameters: Mapping[str, Any] = {
@@ -50,8 +53,7 @@ class CatalogueBackend:
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see ``Backend``."""
         if request.modality not in self._answers:
-            make = image_answers if request.modality == "image" else text_answers
-            self._answers[request.modality] = make(self._data, self._train, self._seed)
+            await self._analyzed(request.modality)
         answer = self._answers[request.modality].get(self._item[request.item_id])
         if answer is None:
             raise RequestFailed(
@@ -60,6 +62,22 @@ class CatalogueBackend:
                 "could replace.",
             )
         return Completion(answer.model_dump_json())
+
+    def _analyzed(self, modality: Modality) -> asyncio.Task[None]:
+        """Return the task that fills the answers, one for all who wait for them."""
+        task = self._at_work.get(modality)
+        if task is None or task.done():
+            task = self._at_work[modality] = asyncio.create_task(self._analyze(modality))
+        return task
+
+    async def _analyze(self, modality: Modality) -> None:
+        make = image_answers if modality == "image" else text_answers
+        stop = threading.Event()
+        try:
+            made = await asyncio.to_thread(make, self._data, self._train, self._seed, stop)
+        finally:
+            stop.set()  # a thread that nobody waits for would hold up the end of the program
+        self._answers[modality] = made
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -16,6 +17,7 @@ from neggen.generation.catalogue.attributes import Found, collect_attributes
 from neggen.generation.catalogue.contrast import Contrasts, Exchange
 from neggen.generation.catalogue.pictures import Measures, measure
 from neggen.generation.catalogue.scene import SENTENCES, in_words
+from neggen.generation.catalogue.stopping import Stopped, until
 from neggen.generation.catalogue.substitutes import substitutes
 from neggen.generation.inputs import describable, read_picture
 from neggen.generation.records import Answer
@@ -25,15 +27,19 @@ DECODED_SIDE = 128
 LEAST_ITEMS = 4
 
 
-def image_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answer]:
+def image_answers(data: Dataset, train: csr_matrix, seed: int, stop: Event) -> dict[int, Answer]:
     """Return an answer for each item with a readable picture.
 
     Args:
         data: the catalogue.
         train: training interactions, CSR ``[users, items]``.
         seed: seeds every draw.
+        stop: ends it early.
+
+    Raises:
+        Stopped: If ``stop`` is set meanwhile.
     """
-    measures = _measure_all(data)
+    measures = _measure_all(data, stop)
     words = dict(zip(measures, in_words(list(measures.values())), strict=True))
     per_item: list[Found] = [words.get(item, []) for item in range(len(data.item_ids))]
     attributes = collect_attributes(
@@ -45,13 +51,15 @@ def image_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answ
     contrasts = Contrasts(attributes, lift, substitutes(attributes, [], frozenset()))
     answers = {
         item: _answer(item, dict(found), contrasts, np.random.default_rng([seed, item]))
-        for item, found in words.items()
+        for item, found in until(stop, words.items())
     }
     return {item: answer for item, answer in answers.items() if answer is not None}
 
 
-def _measure_all(data: Dataset) -> dict[int, Measures]:
+def _measure_all(data: Dataset, stop: Event) -> dict[int, Measures]:
     def look(item: int) -> Measures | None:
+        if stop.is_set():
+            raise Stopped
         path = data.image_path(item)
         assert path is not None  # it is describable
         try:

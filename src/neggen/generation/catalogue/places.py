@@ -16,7 +16,7 @@ from neggen.generation.catalogue.kinds import KIND
 from neggen.generation.catalogue.prose import PHRASE, Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """One occurrence of a value in a passage.
 

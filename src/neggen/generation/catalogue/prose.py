@@ -27,7 +27,7 @@ _CONTRACTION = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One to three words of a passage that could be a phrase.
 
@@ -94,14 +94,17 @@ def _frames(words: list[str], gaps: list[str], first: int, last: int) -> tuple[s
     return tuple(frames)
 
 
-def phrases(per_item: list[list[Run]]) -> list[Found]:
+def phrases(per_item: list[list[str]]) -> list[Found]:
     """Return the phrases of each passage, ``[items]``.
 
     Several words count as a phrase only if they stand together far more often than by chance, and
     a part of a phrase only if it often stands without the rest ("jar" of "jar candle" does not).
+
+    Args:
+        per_item: the texts of the runs of each passage, ``[items]``.
     """
-    counts = Counter(run.text for runs in per_item for run in runs)
-    total = sum(run.words == 1 for runs in per_item for run in runs)
+    counts = Counter(text for texts in per_item for text in texts)
+    total = sum(" " not in text for texts in per_item for text in texts)
 
     def stands_together(text: str) -> bool:
         words = text.split(" ")
@@ -118,10 +121,7 @@ def phrases(per_item: list[list[Run]]) -> list[Found]:
         if counts[text] >= FRAGMENT_SHARE * counts[part]
     }
     kept = (together - fragments) | GROUP_OF.keys()
-    return [
-        [(PHRASE, text) for text in dict.fromkeys(run.text for run in runs) if text in kept]
-        for runs in per_item
-    ]
+    return [[(PHRASE, text) for text in dict.fromkeys(texts) if text in kept] for texts in per_item]
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -28,7 +30,7 @@ _ENDINGS = ("ing", "ed", "ly", "ous", "ful", "ic", "al", "'s", "s'", "ss")
 
 
 def substitutes(
-    attributes: Attributes, per_item: list[list[Run]], common: frozenset[str]
+    attributes: Attributes, per_item: Iterable[list[Run]], common: frozenset[str]
 ) -> list[NDArray[np.int64]]:
     """Return, for each value, the values that could take its place, ``[values][candidates]``.
 
@@ -39,7 +41,7 @@ def substitutes(
 
     Args:
         attributes: the values.
-        per_item: the runs of each passage, ``[items]``.
+        per_item: the runs of each passage, ``[items]``; it is gone through once at most.
         common: the phrases that were ever written in lower case; all others are names, and a name
             does not take the place of a word.
     """
@@ -77,7 +79,7 @@ def _together(attributes: Attributes, positions: NDArray[np.int64]) -> NDArray[n
     return result
 
 
-def _frame_affinity(texts: list[str], per_item: list[list[Run]]) -> NDArray[np.float32]:
+def _frame_affinity(texts: list[str], per_item: Iterable[list[Run]]) -> NDArray[np.float32]:
     """Return how alike the frames of phrases are, ``[phrases, phrases]``, 0 to 1.
 
     The Bhattacharyya coefficient of the frames' shares, each weighted by how few phrases stand in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from threading import Event
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -17,6 +18,7 @@ from neggen.generation.catalogue.marking import answer_for
 from neggen.generation.catalogue.passages import passages
 from neggen.generation.catalogue.places import Wording, places_of
 from neggen.generation.catalogue.prose import PHRASE, phrases, runs_of
+from neggen.generation.catalogue.stopping import until
 from neggen.generation.catalogue.substitutes import substitutes
 from neggen.generation.records import Answer
 
@@ -25,24 +27,28 @@ MOST_SHARE = 0.6
 MOST_VALUES = 2500
 
 
-def text_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answer]:
+def text_answers(data: Dataset, train: csr_matrix, seed: int, stop: Event) -> dict[int, Answer]:
     """Return an answer for each item whose text holds a value that can be exchanged.
 
     Args:
         data: the catalogue.
         train: training interactions, CSR ``[users, items]``.
         seed: seeds every draw.
+        stop: ends it early.
+
+    Raises:
+        Stopped: If ``stop`` is set meanwhile.
     """
     columns = read_columns(data.item_table, data.text_columns)
     both = passages(data.item_table, columns.prose)
     texts = [text for _, text in both]
-    runs = [runs_of(text) for text in texts]
+    said = [[run.text for run in runs_of(text)] for text in until(stop, texts)]
     named, titles = _names(columns, [title for title, _ in both])
     of_kind, written_kinds = kinds(
         titles, frozenset(word for text in texts for word in text.split() if word.islower())
     )
     attributes = collect_attributes(
-        _recurring(named, of_kind, phrases(runs), columns),
+        _recurring(named, of_kind, phrases(said), columns),
         least_items=1,
         most_share=MOST_SHARE,
         most_values=MOST_VALUES,
@@ -54,18 +60,20 @@ def text_answers(data: Dataset, train: csr_matrix, seed: int) -> dict[int, Answe
         for index, value in enumerate(attributes.values)
         if attributes.slots[index] == PHRASE
     }
+    # The runs of all items would fill the memory; they are found again where they are needed.
     places = [
-        places_of(item, text, runs[item], attributes, position, columns)
-        for item, text in enumerate(texts)
+        places_of(item, text, runs_of(text), attributes, position, columns)
+        for item, text in enumerate(until(stop, texts))
     ]
     wording = Wording(attributes, written_kinds)
     for text, found in zip(texts, places, strict=True):
         for place in found:
             wording.add(place, text)
     lift = co_consumption_lift(train, attributes.membership, np.random.default_rng(seed))
+    runs = (runs_of(text) for text in until(stop, texts))
     contrasts = Contrasts(attributes, lift, substitutes(attributes, runs, wording.common()))
     answers = {}
-    for item, text in enumerate(texts):
+    for item, text in enumerate(until(stop, texts)):
         rng = np.random.default_rng([seed, item])
         answer = answer_for(text, item, places[item], columns, contrasts, wording, rng)
         if answer is not None:
