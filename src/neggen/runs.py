@@ -1,14 +1,4 @@
-"""A run: one model trained on one split of a workspace, in a folder of its own.
-
-::
-
-    run.toml             what was trained on what, when, for how long
-    model/               the fitted model (see ``Recommender.save``)
-    history.json         every epoch of every phase
-    metrics.json         figures by evaluated part
-    per_user/PART.parquet  the same figures of every user
-    checkpoints/         while training: what a resume needs
-"""
+"""A run is one model trained on one split of a workspace: here it is trained and measured."""
 
 from __future__ import annotations
 
@@ -17,13 +7,12 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 import neggen
-from neggen.config import EVERYTHING, SplitConfig
+from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.encoding.pictures import with_pictures
@@ -37,121 +26,13 @@ from neggen.models.features import asks_for_pictures
 from neggen.models.measuring import all_figures
 from neggen.models.modality_shares import modality_shares
 from neggen.models.neggen import NegGen
+from neggen.run_folder import Run, finished_runs, trained_alone, unfinished_runs
 from neggen.run_names import folder_name, run_name
 from neggen.training.distributed import first_says, writes
 from neggen.training.loop import RULES
-from neggen.workspace import Workspace, atomic_path, read_toml, write_text, write_toml
+from neggen.workspace import Workspace, atomic_path, without_none, write_text, write_toml
 
-
-class Run:
-    """A finished or unfinished run folder."""
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest_path = self.folder / "run.toml"
-        self.model_dir = self.folder / "model"
-        self.history_path = self.folder / "history.json"
-        self.metrics_path = self.folder / "metrics.json"
-        self.checkpoint_dir = self.folder / "checkpoints"
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """Open a finished run.
-
-        Raises:
-            NegGenError: If the folder holds no run, or one whose training was interrupted.
-        """
-        run = cls(folder)
-        if not run.manifest_path.is_file():
-            if run.checkpoint_dir.is_dir():
-                raise NegGenError(
-                    f"{run.folder} was interrupted while training; give the same command "
-                    f"again and it goes on where it stopped."
-                )
-            if names := [str(each.folder) for each in finished_runs(Workspace(folder))]:
-                raise NegGenError(f"{folder} is a workspace; its runs are {', '.join(names)}.")
-            raise NegGenError(f"{run.folder} is not a run (it has no run.toml); train one first.")
-        return run
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The contents of ``run.toml``."""
-        return read_toml(
-            self.manifest_path, "model", "settings", "split", "content_hash", "seconds"
-        )
-
-    @property
-    def history(self) -> dict[str, list[dict[str, Any]]]:
-        """Every epoch of every phase, as written by the training loop."""
-        return _read_json(self.history_path)
-
-    @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Figures by evaluated part; empty before the first evaluation."""
-        return _read_json(self.metrics_path) if self.metrics_path.is_file() else {}
-
-    @property
-    def workspace(self) -> Workspace:
-        """The workspace this run lies in."""
-        return Workspace.open(self.folder.resolve().parent.parent)
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether its split leaves something to measure it by; see :mod:`neggen.refitting`."""
-        kind: str = self.manifest["split"]["kind"]
-        return kind != EVERYTHING
-
-    @property
-    def best_validation(self) -> dict[str, float]:
-        """Validation figures of the weights that were kept; empty for a model without epochs."""
-        logs = [log for phase in self.history.values() for log in phase if log["best"]]
-        return dict(logs[-1]["valid"]) if logs else {}
-
-    def load_model(self, device: str = "cpu") -> Recommender:
-        """Load the fitted model."""
-        return model_class(self.manifest["model"]).load(self.model_dir, device=device)
-
-    def require_data(self, content_hash: str) -> None:
-        """Raise NegGenError if this run was trained on other data than those of a content hash."""
-        if content_hash != self.manifest["content_hash"]:
-            raise NegGenError(
-                f"{self.folder} was trained on other data than {self.workspace.path} now holds; "
-                f"train again with --overwrite."
-            )
-
-    def load_data(self) -> Dataset:
-        """Load the data set with the split this run was trained on; see :meth:`require_data`."""
-        data = load_dataset(self.workspace, SplitConfig.build(self.manifest["split"]))
-        self.require_data(data.content_hash)
-        return data
-
-    def clear(self) -> None:
-        """Remove what a training and its evaluation left, first what says that it is finished."""
-        for path in (self.manifest_path, self.metrics_path):
-            path.unlink(missing_ok=True)
-        for folder in (self.folder / "per_user", self.model_dir):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def begin_anew(self, identity: Mapping[str, Any]) -> None:
-        """Forget a training of something else that was interrupted, and what trackers know."""
-        note = self.checkpoint_dir / "replacing.json"
-        told = json.dumps(identity, sort_keys=True)
-        if note.is_file() and note.read_text(encoding="utf-8") == told:
-            return  # it goes on
-        for folder in (self.checkpoint_dir, self.folder / "tensorboard"):
-            shutil.rmtree(folder, ignore_errors=True)
-        (self.folder / "tracking.toml").unlink(missing_ok=True)
-        write_text(note, told)
-
-
-def finished_runs(workspace: Workspace) -> list[Run]:
-    """Return the finished runs of a workspace, by name."""
-    return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/run.toml"))]
-
-
-def unfinished_runs(workspace: Workspace) -> list[Run]:
-    """Return the runs that are being trained, or whose training was interrupted, by name."""
-    return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/checkpoints"))]
+__all__ = ["Run", "evaluate_run", "finished_runs", "train_run", "unfinished_runs", "with_vectors"]
 
 
 def train_run(
@@ -204,46 +85,65 @@ def train_run(
             identity["reads"] = data.vectors.reads
         if asks_for_pictures(config):
             data, identity["pictures_hash"] = with_pictures(workspace, data)
-    if first_says(run.manifest_path.is_file()):
-        written = {key: run.manifest.get(key) for key in identity}
-        if written == identity:
-            return run
-        if not overwrite:
-            raise NegGenError(
-                f"{run.folder} holds a run with other settings or data, or of a version that "
-                f"trained otherwise; replace it with --overwrite, or give this one another name "
-                f"with --name."
-            )
-    if overwrite and writes():
-        run.begin_anew(identity)
-    if isinstance(model, NegGen):
-        base_settings = model.base_config.model_dump()
-        base = train_run(
-            workspace,
-            model.backbone_class.name,
-            base_settings,
-            split,
-            overwrite=overwrite,
-            on_epoch=on_epoch,
-        )
-        model.base = base.load_model(config.device)
+    if _is_finished(run, identity, overwrite):
+        return run
+    with trained_alone(run, workspace):
+        if not _is_finished(run, identity, overwrite):  # by a process that ended just now
+            if overwrite and writes():
+                run.begin_anew(identity)
+            if isinstance(model, NegGen):
+                base_settings = model.base_config.model_dump()
+                base = train_run(
+                    workspace,
+                    model.backbone_class.name,
+                    base_settings,
+                    split,
+                    overwrite=overwrite,
+                    on_epoch=on_epoch,
+                )
+                model.base = base.load_model(config.device)
+            _train(run, model, data, identity, on_epoch)
+    return run
 
+
+def _is_finished(run: Run, identity: Mapping[str, Any], overwrite: bool) -> bool:
+    """Return whether a run is there already; another one in its place must be to be replaced."""
+    if not first_says(run.manifest_path.is_file()):
+        return False
+    written = {key: run.manifest.get(key) for key in identity}
+    if without_none(written) == without_none(identity):
+        return True
+    if not overwrite:
+        raise NegGenError(
+            f"{run.folder} holds a run with other settings or data, or of a version that "
+            f"trained otherwise; replace it with --overwrite, or give this one another name "
+            f"with --name."
+        )
+    return False
+
+
+def _train(
+    run: Run,
+    model: Recommender,
+    data: Dataset,
+    identity: Mapping[str, Any],
+    on_epoch: OnPhaseEpoch | None,
+) -> None:
     started = time.monotonic()
     model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
+    shares = modality_shares(model, data) if isinstance(model, NegGen) and data.holds_out else None
     if not writes():
         first_says(True)  # that the run is written
-        return run
+        return
     run.clear()
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
-    about = {"seconds": round(time.monotonic() - started, 2), "neggen": neggen.__version__}
-    if isinstance(model, NegGen) and data.holds_out:
-        about["modality_shares"] = modality_shares(model, data)
+    seconds = round(time.monotonic() - started, 2)
+    about = {"seconds": seconds, "neggen": neggen.__version__, "modality_shares": shares}
     write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
     first_says(True)
-    return run
 
 
 def with_vectors(workspace: Workspace, data: Dataset) -> Dataset:
@@ -287,14 +187,3 @@ def evaluate_run(
         earlier = {}  # a damaged file is what this one replaces
     write_text(run.metrics_path, json.dumps({**earlier, **results}, indent=1))
     return results
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-        return found
-    except (OSError, ValueError) as error:
-        mend = "evaluate again" if path.name == "metrics.json" else "delete the run and train again"
-        raise NegGenError(f"{path} cannot be read ({error}); {mend}.") from None

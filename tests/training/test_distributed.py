@@ -222,6 +222,8 @@ def test_torchrun_trains_one_run_of_both_phases(ready: Workspace, tmp_path: Path
     theirs = train_run(Workspace.open(alone), "neggen", settings, SplitConfig())
     assert ours.folder.name == theirs.folder.name
     assert_alike(ours.history, theirs.history)
+    shares = "modality_shares"
+    assert ours.manifest[shares] == pytest.approx(theirs.manifest[shares], abs=1e-6)
     assert not ours.checkpoint_dir.exists()
 
 
