@@ -55,6 +55,7 @@ from neggen.config import Content
 from neggen.data.vectors import ItemVectors
 from neggen.encoding.store import encode_records
 from neggen.encoding.text import TextEncoder
+from neggen.errors import NegGenError, TooLittleMemory
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.generation.records import MASK
 from neggen.models.content import content_of
@@ -206,7 +207,9 @@ def best_of(kernel: Tensor, data: Dataset, seed: int, device: str) -> dict[str, 
         model = KernelEASE(kernel, weight, seed=seed, device=device)
         try:
             model.fit(data)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # G is indefinite
+        except TooLittleMemory:
+            raise
+        except NegGenError:  # G is indefinite
             continue
         found = {
             part: evaluate_ranking(

@@ -29,7 +29,9 @@ import typer
 from common import NoDataOption, print_last_line, run_benchmark
 from neggen import MF
 from neggen.cli.output import print_table, say
+from neggen.config import SplitConfig
 from neggen.data.indexing import incidence
+from neggen.errors import NegGenError
 from neggen.workspace import write_toml
 
 DIM = 64
@@ -57,12 +59,18 @@ def made_up_run(folder: Path, users: int, items: int, seed: int) -> None:
     model.item_embeddings = torch.from_numpy((item_vectors * norms).astype(np.float32))
     model.fold_in = torch.eye(DIM)
     model.save(folder / "model")
-    write_toml(folder / "run.toml", {"model": "mf", "settings": model.config.identity()})
+    manifest = {"model": "mf", "settings": model.config.identity(), "content_hash": "made up"}
+    split = SplitConfig().model_dump()
+    write_toml(folder / "run.toml", {**manifest, "split": split, "seconds": 0.0})
 
 
 @contextmanager
 def served(run: Path, index: str, log: Path) -> Iterator[str]:
-    """Serve a run meanwhile; yields the address."""
+    """Serve a run meanwhile; yields the address.
+
+    Raises:
+        NegGenError: If the server ends before it says where it is.
+    """
     command = [sys.executable, "-m", "neggen.cli", "serve", str(run), "--port", "0"]
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -74,7 +82,10 @@ def served(run: Path, index: str, log: Path) -> Iterator[str]:
         )
         assert process.stdout is not None  # it is a pipe
         try:
-            yield process.stdout.readline().strip()
+            if not (address := process.stdout.readline().strip()):
+                process.wait()
+                raise NegGenError(f"The server could not start: {log.read_text().strip()}")
+            yield address
         finally:
             process.terminate()
             process.communicate()
