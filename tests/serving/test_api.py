@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from neggen.models.mf import MF
 from neggen.runs import Run
+from neggen.serving import answers
+from neggen.serving.loaded import load_run
+from neggen.serving.settings import ServeSettings
 from neggen.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -120,6 +126,47 @@ def test_bodies_that_are_no_json(server: Server, content: bytes) -> None:
     assert message
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused(server: Server, number: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = f'{{"history": [], "diversity": {number}}}'.encode()
+    with server.client() as client:
+        answer = client.post("/v1/recommend", content=content, headers=headers)
+    status, code, message = refusal(answer)
+    assert (status, code) == (422, "invalid_request")
+    assert "body.diversity" in message
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', '["red", "\\udfff"]', "NaN", "Infinity"])
+def test_attributes_that_are_no_text_are_refused(
+    linear: Server, described_run: Path, value: str
+) -> None:
+    user = Run.open(described_run).load_model().user_ids[0]
+    item = f'{{"item_id": "n1", "attributes": {{"title": "A vase", "colour": {value}}}}}'
+    content = f'{{"user_id": "{user}", "items": [{item}]}}'.encode()
+    with linear.client() as client:
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/v1/new-items", content=content, headers=headers)
+    status, code, message = refusal(answer)
+    assert (status, code) == (422, "invalid_request")
+    assert "attributes.colour" in message
+
+
+def test_an_infinite_attribute_is_null(workspace: Workspace, tmp_path: Path) -> None:
+    place = Workspace(shutil.copytree(workspace.path, tmp_path / "w"))
+    table = pl.read_parquet(place.items_path)
+    weights = [math.inf, -math.inf, 2.5, *[None] * (len(table) - 3)]
+    sizes = [[1.0, math.inf]] * len(table)
+    table.with_columns(weight=pl.Series(weights), sizes=pl.Series(sizes)).write_parquet(
+        place.items_path
+    )
+    run = place.runs_dir / "mf"
+    loaded = load_run(run, ServeSettings(run=run, root=place.runs_dir))
+    found = [answers.item(loaded, each).attributes for each in table["item_id"][:3]]
+    assert [each["weight"] for each in found] == [None, None, 2.5]
+    assert found[0]["sizes"] == [1.0, None]
+
+
 def test_a_batch_answers_each_request_by_itself(server: Server, model: MF) -> None:
     user = model.user_ids[1]
     requests = [{"user_id": user, "k": 3}, {"user_id": "nobody"}, {"history": [], "k": 2}]
@@ -202,6 +249,31 @@ def test_new_items(linear: Server, server: Server, described_run: Path) -> None:
     status, code, message = refusal(server.post("/v1/new-items", body))
     assert (status, code) == (409, "not_supported")
     assert "neggen-linear" in message
+
+
+def test_new_items_by_a_history(linear: Server, described_run: Path) -> None:
+    loaded = Run.open(described_run).load_model()
+    history = loaded.item_ids[:3].to_list()
+    titles = {"n1": "Flower vase", "n2": "A blue chevron mug"}
+    items = [{"item_id": name, "attributes": {"title": title}} for name, title in titles.items()]
+    table = pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
+    expected = loaded.recommend_new_items(table, {"somebody": history}, 2)
+    body = {"history": history, "items": items}
+    answer = linear.post("/v1/new-items", body)
+    assert ids(answer) == expected["item_id"].to_list()
+    scores = [each["score"] for each in answer.json()["items"]]
+    assert scores == pytest.approx(expected["score"].to_list(), abs=1e-5)
+
+    assert refusal(linear.post("/v1/new-items", {"items": items}))[0] == 422
+    both = {**body, "user_id": loaded.user_ids[0]}
+    assert "either user_id or history" in refusal(linear.post("/v1/new-items", both))[2]
+    assert refusal(linear.post("/v1/new-items", {**body, "history": []}))[0] == 422
+    unknown = {**body, "history": [*history, "x1"]}
+    assert refusal(linear.post("/v1/new-items", unknown))[:2] == (404, "unknown_item")
+    lenient = linear.post("/v1/new-items", {**unknown, "ignore_unknown": True})
+    assert ids(lenient) == ids(answer)
+    nothing = {**body, "history": ["x1"], "ignore_unknown": True}
+    assert refusal(linear.post("/v1/new-items", nothing))[:2] == (422, "invalid_request")
 
 
 def test_new_items_without_a_text_are_named(linear: Server, described_run: Path) -> None:

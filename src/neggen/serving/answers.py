@@ -105,11 +105,19 @@ def new_items(loaded: Loaded, request: NewItemsRequest) -> tuple[list[Ranked], l
     """Return items that the model has never seen, best first, and those that have no text.
 
     Raises:
-        Refusal: If the user is unknown, an item repeated or known, no item has a text, or the
-            model cannot do this.
+        Refusal: If the user or an item of the history is unknown, a new item repeated or known, no
+            new item has a text, or the model cannot do this.
     """
     words = _words(loaded)
-    _user(loaded, request.user_id)
+    person: list[str] | dict[str, list[str]]
+    if request.user_id is not None:
+        _user(loaded, request.user_id)
+        person = [request.user_id]
+    else:
+        history = _items(loaded, request.history or [], request.ignore_unknown)
+        if not history:
+            raise Refusal(422, "The model knows no item of the history, which is all there is.")
+        person = {"somebody": history}
     items = {item.item_id: item.attributes for item in request.items}
     if len(items) < len(request.items):
         raise Refusal(422, "An item_id is repeated; every new item needs one of its own.")
@@ -119,7 +127,7 @@ def new_items(loaded: Loaded, request: NewItemsRequest) -> tuple[list[Ranked], l
             f"The model knows {_named(known)} from training; /v1/recommend ranks what it knows.",
             "known_item",
         )
-    found, left_out = words.rank_new(request.user_id, items, request.k)
+    found, left_out = words.rank_new(person, items, request.k)
     if found is None:
         raise Refusal(
             422,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,9 +57,9 @@ class Loaded:
         return items.astype(np.int64)
 
     def attributes_of(self, item: int) -> dict[str, Any]:
-        """Return what the workspace tells of an internal item."""
+        """Return what the workspace tells of an internal item; an infinite number is None."""
         row = {} if self.attributes is None else self.attributes.row(item, named=True)
-        return {name: value for name, value in row.items() if name != "item_id"}
+        return {name: _as_json(value) for name, value in row.items() if name != "item_id"}
 
 
 def follow(path: Path) -> Path:
@@ -113,6 +114,17 @@ def load_run(folder: Path, settings: ServeSettings) -> Loaded:
     with suppress(NegGenError):  # of a model that does not know which items are alike
         model.similar_items(loaded.item_ids[:1], 1)
     return loaded
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value without the numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _as_json(each) for name, each in value.items()}
+    return value
 
 
 def _fingerprint(run: Run) -> str:

@@ -25,12 +25,34 @@ Attribute = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class Body(BaseModel):
-    """What a client sends; an unknown field is an error."""
+    """What a client sends; an unknown field is an error, and so is NaN."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class Ranking(Body):
+class Naming(Body):
+    """What names items of the model."""
+
+    ignore_unknown: bool = False
+    """Leave out ids of items that the model does not know, instead of refusing."""
+
+
+class Person(Naming):
+    """Whom to recommend to."""
+
+    user_id: Id | None = None
+    """A user the model was trained on; this or ``history``."""
+    history: Annotated[list[Id], Field(max_length=MOST_HISTORY)] | None = None
+    """What somebody the model does not know has used; empty for a newcomer."""
+
+    @model_validator(mode="after")
+    def _one_person(self) -> Self:
+        if (self.user_id is None) == (self.history is None):
+            raise ValueError("give either user_id or history")
+        return self
+
+
+class Ranking(Naming):
     """What may be listed."""
 
     k: Count = 20
@@ -38,20 +60,14 @@ class Ranking(Body):
     """Only these items are ranked."""
     exclude: Ids = []
     """These items are left out."""
-    ignore_unknown: bool = False
-    """Leave out ids of items that the model does not know, instead of refusing."""
 
 
-class RecommendRequest(Ranking):
+class RecommendRequest(Person, Ranking):
     """Whom to recommend to, and what."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"user_id": "user-0007", "k": 3, "explain": True}]}
     )
-    user_id: Id | None = None
-    """A user the model was trained on; this or ``history``."""
-    history: Annotated[list[Id], Field(max_length=MOST_HISTORY)] | None = None
-    """What somebody the model does not know has used; empty for a newcomer."""
     exclude_seen: bool = True
     """Leave out what the user is known to have used."""
     diversity: float = Field(0.0, ge=0, le=1)
@@ -60,9 +76,7 @@ class RecommendRequest(Ranking):
     """Say which key attributes speak for each item; for a ``user_id`` and a ``k`` up to 10."""
 
     @model_validator(mode="after")
-    def _one_person(self) -> Self:
-        if (self.user_id is None) == (self.history is None):
-            raise ValueError("give either user_id or history")
+    def _in_bounds(self) -> Self:
         if self.explain and (self.user_id is None or self.k > MOST_EXPLAINED):
             raise ValueError(f"explain needs a user_id and a k up to {MOST_EXPLAINED}")
         if self.diversity and self.k > MOST_SPREAD:
@@ -96,8 +110,8 @@ class NewItem(Body):
     """Title, description and whatever else the catalogue tells of items."""
 
 
-class NewItemsRequest(Body):
-    """Items to be ranked for a user by what they are."""
+class NewItemsRequest(Person):
+    """Items to be ranked for somebody by what they are."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -109,7 +123,8 @@ class NewItemsRequest(Body):
             ]
         }
     )
-    user_id: Id
+    history: Annotated[list[Id], Field(min_length=1, max_length=MOST_HISTORY)] | None = None
+    """What somebody the model does not know has used."""
     items: Annotated[list[NewItem], Field(min_length=1, max_length=MOST_NEW)]
     k: Count = 20
 

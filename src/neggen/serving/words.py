@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import polars as pl
+from pydantic import StringConstraints
 
 from neggen.data.dataset import Dataset
 from neggen.encoding.store import encoder_of
@@ -19,7 +21,9 @@ from neggen.models.new_items import own_vectors
 from neggen.runs import Run, with_vectors
 from neggen.workspace import read_toml
 
-Value = str | int | float | bool | list[str] | None
+Text = Annotated[str, StringConstraints(min_length=0)]
+"""Any text; unlike those of a bare str, its characters are checked: half of one is refused."""
+Value = Text | int | float | bool | list[Text] | None
 """An attribute of an item."""
 
 
@@ -59,12 +63,15 @@ class Words:
         return explain(self._model, self._data, [user] * len(items), items, self._encoder)
 
     def rank_new(
-        self, user: str, items: Mapping[str, Mapping[str, Value]], k: int
+        self,
+        person: Sequence[str] | Mapping[str, Sequence[str]],
+        items: Mapping[str, Mapping[str, Value]],
+        k: int,
     ) -> tuple[pl.DataFrame | None, list[str]]:
         """Rank items that the model has never seen by their attributes.
 
         Args:
-            user: an external id.
+            person: one external id of a user, or one history of known items by any name.
             items: attributes by the ids of the items.
             k: how many, at most.
 
@@ -73,8 +80,8 @@ class Words:
             cannot be ranked because they have no text; None if that is all of them.
 
         Raises:
-            NegGenError: If the model does not know items by their own texts, or if it knows all of
-                these from training.
+            NegGenError: If the model does not know items by their own texts, if it knows all of
+                these from training, or if nothing that the person used is described.
         """
         if not self.ranks_new:
             raise NegGenError(
@@ -90,7 +97,7 @@ class Words:
         left_out = data.item_ids[np.flatnonzero(~vectors.mask.any(1))].to_list()
         if len(left_out) == len(items):
             return None, left_out
-        return self._model.recommend_new_items(data.replace(vectors=vectors), [user], k), left_out
+        return self._model.recommend_new_items(data.replace(vectors=vectors), person, k), left_out
 
 
 def load_words(run: Run, model: Recommender, *, wanted: bool) -> Words | str:
