@@ -16,7 +16,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset, save_dataset
 from neggen.errors import NegGenError
 from neggen.generation.backends.catalogue import CatalogueBackend
-from neggen.generation.journal.reviews import read_reviews
+from neggen.generation.journal.reviews import Review, read_reviews
 from neggen.generation.record_files import read_records
 from neggen.generation.records import Record, records_frame
 from neggen.generation.reviews import changing, side_digest
@@ -100,6 +100,48 @@ def test_a_generator_that_is_faster_by_a_moment_is_seen(desk: Desk) -> None:
     assert len(told) == 1
     assert "Somebody else has changed this" in told[0]
     assert read_reviews(desk.workspace.journal_path) == []
+
+
+def test_what_a_generator_writes_while_it_is_read_is_not_missed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = first(desk)
+    path, read = desk.workspace.records_path, read_reviews
+    records = read_records(path)
+
+    def generated_meanwhile(journal: Path) -> list[Review]:
+        monkeypatch.setattr("neggen.studio.desk.read_reviews", read)  # but once
+        other = pl.when(item_id=entry.key[0]).then(pl.lit("by another")).otherwise("generator")
+        with changing(path), atomic_path(path) as temporary:
+            records.with_columns(generator=other).write_parquet(temporary)
+        return read(journal)
+
+    monkeypatch.setattr("neggen.studio.desk.read_reviews", generated_meanwhile)
+    late = opened(desk.workspace)
+    now = again(late, entry)
+    assert now.state.record is not None
+    assert now.state.record["generator"] == "by another"
+    late.approve(entry.key, now.seen, "Ann")
+    assert read_records(path).filter(item_id=entry.key[0])["generator"].to_list() == ["by another"]
+
+
+def test_a_file_that_changes_all_the_time_is_shown_but_not_decided_about(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = first(desk)
+    path = desk.workspace.records_path
+
+    def always_written(journal: Path) -> list[Review]:
+        records = read_records(path)
+        with changing(path), atomic_path(path) as temporary:
+            records.write_parquet(temporary)
+        return read_reviews(journal)
+
+    monkeypatch.setattr("neggen.studio.desk.read_reviews", always_written)
+    late = opened(desk.workspace)
+    now = again(late, entry)
+    with pytest.raises(NegGenError, match="Somebody else has changed this"):
+        late.approve(entry.key, now.seen, "Ann")
 
 
 def test_a_decision_about_an_earlier_text_is_not_taken_back(desk: Desk) -> None:

@@ -40,6 +40,13 @@ def test_only_what_differs_from_the_defaults_is_typed(written_run):
     ]
 
 
+def test_an_encoding_that_was_cut_short_is_not_typed(written_run, tmp_path):
+    workspace = Workspace(tmp_path / "w")
+    workspace.vectors_dir.mkdir(parents=True)
+    lines = commands(workspace, {"source": "s"}, [], group_runs([written_run("ease", {})]))
+    assert not any(line.startswith("neggen encode") for line in lines)
+
+
 def test_shares_of_the_split_are_typed_where_they_are_other_than_usual(written_run):
     run = written_run("ease", {}, split=SHARED.model_dump())
     lines = commands(Workspace(Path("w")), {"source": "s"}, [], group_runs([run]))

@@ -98,6 +98,14 @@ def test_an_imported_catalogue_alone(workspace, page_of):
     assert "No language model" not in page.text
 
 
+def test_an_encoding_that_was_cut_short_is_none(workspace, page_of):
+    for path in workspace.vectors_dir.iterdir():
+        path.unlink()  # the folder is made before anything is in it
+    page, _ = page_of(workspace, [], cards=3, users=0)
+    assert "What was written about the items" in page.text
+    assert "neggen encode" not in page.text
+
+
 def test_records_without_vectors_have_no_contrast(workspace, page_of):
     shutil.rmtree(workspace.vectors_dir)
     page, html = page_of(workspace, [])

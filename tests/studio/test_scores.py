@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import polars as pl
 import pytest
 
 from neggen.config import SplitConfig
 from neggen.errors import NegGenError
+from neggen.runs import Run
 from neggen.studio.groups import group_runs
 from neggen.studio.scores import METRICS, score_tables
 
@@ -49,6 +52,24 @@ def test_shares_of_a_split_make_tables_of_their_own(written_run):
     ]
     titles = [table.splits for table in score_tables(group_runs(runs))]
     assert titles == [("time",), ("time, test_share 0.3",)]
+
+
+def test_other_descriptions_pictures_or_rules_are_other_rows(written_run):
+    usual = {"vectors_hash": "v", "pictures_hash": "p", "rules": 2}
+    runs = [written_run("content-ease", figures(0.1), **usual)]
+    for seed, key in enumerate(usual, start=1):
+        changed = {**usual, key: "other"}
+        runs.append(written_run("content-ease", figures(0.1), seed=seed, **changed))
+    table = table_of(*runs)
+    assert [row.names for row in table.rows] == [(run.folder.name,) for run in runs]
+
+
+def test_the_same_seeds_again_are_another_row(written_run):
+    first, second = written_run("ease", figures(0.1)), written_run("ease", figures(0.2), seed=1)
+    again = shutil.copytree(first.folder, first.folder.with_name("again"))
+    table = table_of(first, Run(again), second)
+    assert [row.names for row in table.rows] == [("ease-0-0", "ease-0-1"), ("again",)]
+    assert [row.title for row in table.rows] == ["EASE (ease-0-0)", "EASE (again)"]
 
 
 def test_seeds_make_one_row_with_mean_and_sample_deviation(written_run):

@@ -43,6 +43,8 @@ Stamp = tuple[int, int] | None
 """When a file was written last and its size, or None if it is not there."""
 DRAWS = 4
 """How often another answer is asked for until one is not the same again."""
+READS = 4
+"""How often the files are read until none changes meanwhile."""
 LONGEST_NAME = 80
 """Characters of a reviewer's name."""
 
@@ -75,7 +77,7 @@ class Desk:
 
     @property
     def entries(self) -> Entries:
-        """What there is now, also if another process has changed it.
+        """What there is now, also if another process has changed it, even while it is read.
 
         Raises:
             NegGenError: If a file of the workspace is damaged.
@@ -83,9 +85,13 @@ class Desk:
         with self._lock:
             if _stamp(self.workspace.manifest_path) not in (self._imported, None):
                 self._read_catalogue()
-            if self._entries is None or self._files() != self._stamps:
-                self._entries = self._read()
-                self._stamps = self._files()
+            for _ in range(READS):
+                files = self._files()
+                if self._entries is not None and files == self._stamps:
+                    break
+                # Stamped as before: what is written while this is read has not been seen.
+                self._entries, self._stamps = self._read(), files
+            assert self._entries is not None  # it was read
             return self._entries
 
     def approve(self, key: Key, seen: Seen, reviewer: str) -> None:
@@ -193,7 +199,8 @@ class Desk:
             if not self._keep(review, seen):
                 raise NegGenError(ELSEWHERE)
             self._entries = None
-            _ = self.entries  # puts the review into the records
+            path, journal = self.workspace.records_path, self.workspace.journal_path
+            current_records(path, journal, self.data)  # puts the review into them
 
     def _keep(self, review: Review, seen: Seen) -> bool:
         """Keep a review unless somebody, or a generator, was faster; return whether it is kept."""
@@ -237,11 +244,9 @@ class Desk:
 
     def _read(self) -> Entries:
         path, journal = self.workspace.records_path, self.workspace.journal_path
-        records = (
-            current_records(path, journal, self.data)
-            if path.is_file()
-            else pl.DataFrame(schema=SCHEMA)
-        )
+        records = pl.DataFrame(schema=SCHEMA)
+        if path.is_file():
+            records = current_records(path, journal, self.data)
         quality = self.workspace.quality_dir / "items.parquet"
         return Entries(self.data, records, read_reviews(journal), quality)
 

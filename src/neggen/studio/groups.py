@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
 CHANCE = ("seed", "device")
 """Settings that change how a training falls out, but not what is trained."""
+LEARNED_FROM = ("vectors_hash", "pictures_hash", "rules")
+"""What else decides a training: the descriptions, the pictures, and how the loop trains."""
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs of one model with the same settings and kind of split, at least one.
+    """Runs of one model with the same settings, kind of split and descriptions, at least one.
 
     Attributes:
         model: the model's name, a key of ``neggen.models.MODELS``.
@@ -46,16 +49,24 @@ class RunGroup:
 
 
 def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
-    """Group runs by model, settings and split, whatever their seeds, in order of appearance.
+    """Group runs by model, settings, split and descriptions, in order of appearance.
+
+    Those of a group differ in their seeds: a run with the seeds of another is of the next group.
 
     Raises:
         NegGenError: If a run's manifest cannot be read or names an unknown model.
     """
-    found: dict[str, list[tuple[Run, Mapping[str, Any]]]] = {}
+    found: dict[tuple[str, int], list[tuple[Run, Mapping[str, Any]]]] = {}
+    met: Counter[tuple[str, Any, Any]] = Counter()
     for run in runs:
         manifest = run.manifest
-        same = [manifest["model"], _settled(manifest["settings"]), _settled(manifest["split"])]
-        found.setdefault(json.dumps(same, sort_keys=True), []).append((run, manifest))
+        settings, split = manifest["settings"], manifest["split"]
+        learned_from = [manifest.get(key) for key in LEARNED_FROM]
+        same = [manifest["model"], _settled(settings), _settled(split), learned_from]
+        told = json.dumps(same, sort_keys=True)
+        seeds = (told, settings.get("seed"), split.get("seed"))
+        found.setdefault((told, met[seeds]), []).append((run, manifest))
+        met[seeds] += 1
     groups = []
     models = [str(members[0][1]["model"]) for members in found.values()]
     for model, members in zip(models, found.values(), strict=True):

@@ -51,7 +51,7 @@ def commands(
         if generator != BY_HAND:
             by = ways.get(kind, f" --backend {quoted(kind)}")
             lines.append(f"neggen generate {place}{by}")
-    if workspace.vectors_dir.is_dir():
+    if workspace.vectors_manifest_path.is_file():
         lines.append(" ".join(["neggen", encode_command(workspace), *_encoders(workspace)]))
     for group in groups:
         for run, made in zip(group.runs, group.manifests, strict=True):
@@ -83,10 +83,9 @@ def run_recipes(groups: Sequence[RunGroup]) -> list[RunRecipe]:
 
 def _encoders(workspace: Workspace) -> Iterator[str]:
     """Yield the options that name who encoded texts and pictures."""
-    if workspace.vectors_manifest_path.is_file():
-        encoder = read_toml(workspace.vectors_manifest_path).get("encoder", EMBEDDED)
-        if encoder != EMBEDDED:
-            yield f"--encoder {quoted(encoder)}"
+    encoder = read_toml(workspace.vectors_manifest_path).get("encoder", EMBEDDED)
+    if encoder != EMBEDDED:
+        yield f"--encoder {quoted(encoder)}"
     if workspace.pictures_manifest_path.is_file():
         encoder = read_toml(workspace.pictures_manifest_path, "encoder")["encoder"]
         yield f"--pictures {quoted(encoder)}"

@@ -199,7 +199,7 @@ def _load(workspace: Workspace) -> Dataset:
     if records.is_empty():
         return data
     data = data.replace(records=records)
-    encoded = workspace.vectors_dir.is_dir()
+    encoded = workspace.vectors_manifest_path.is_file()
     return data.replace(vectors=load_vectors(workspace, data, records)) if encoded else data
 
 
