@@ -19,7 +19,7 @@ ROOMS = [
     ("evaluation",),
     ("training",),
     ("models",),
-    ("recipe", "run_names", "runs", "refitting"),
+    ("recipe", "run_folder", "run_names", "runs", "refitting"),
     ("tracking",),
     ("quality",),
     ("comparison",),

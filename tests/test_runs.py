@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neggen.cli.recommending import load_new_items
-from neggen.config import EASEConfig, LightGCNConfig, SplitConfig, SplitKind
+from neggen.config import EASEConfig, LightGCNConfig, ModelConfig, SplitConfig, SplitKind
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
@@ -25,6 +26,7 @@ from neggen.encoding.store import encode
 from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
 from neggen.models.measuring import measure
+from neggen.run_folder import trained_alone
 from neggen.run_names import run_name, usual_name
 from neggen.runs import Run, evaluate_run, finished_runs, train_run
 from neggen.testing import checkerboard, refuses
@@ -169,6 +171,37 @@ def test_an_interrupted_run_is_none_until_it_goes_on(ready: Workspace) -> None:
     )
     assert epochs == [2, 3, 4]
     assert [found.folder for found in finished_runs(ready)] == [run.folder]
+
+
+def test_one_process_at_a_time_trains_a_run(ready: Workspace) -> None:
+    told: list[str] = []
+
+    def train_it_too(phase: str, log: EpochLog) -> None:
+        with ThreadPoolExecutor(1) as other:
+            failed = other.submit(train_run, ready, "lightgcn", FEW, SPLIT).exception()
+        assert isinstance(failed, NegGenError)
+        told.append(str(failed))
+
+    run = train_run(ready, "lightgcn", FEW, SPLIT, on_epoch=train_it_too)
+    assert len(told) == 5
+    assert f"{run.folder} is being trained by another process; give the same command" in told[0]
+    assert list(ready.runs_dir.iterdir()) == [run.folder]
+    # Who waits for no training takes no lock; and a model on top of a run trains beside it.
+    with trained_alone(run, ready), ThreadPoolExecutor(1) as other:
+        again = other.submit(train_run, ready, "lightgcn", FEW, SPLIT).result()
+        assert again.folder == run.folder
+        assert other.submit(train_run, ready, "neggen", NEGGEN, SPLIT).result().load_model()
+
+
+def test_a_setting_that_is_none_is_known_again(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def identity(config: EASEConfig) -> dict[str, object]:
+        return {**ModelConfig.identity(config), "limit": None, "within": {"limit": None}}
+
+    monkeypatch.setattr(EASEConfig, "identity", identity)
+    run = train_run(ready, "ease", {}, SPLIT, name="mine")
+    assert train_run(ready, "ease", {}, SPLIT, name="mine").folder == run.folder
 
 
 def test_other_data_or_vectors_under_an_old_run_are_refused(ready: Workspace) -> None:
