@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import polars as pl

@@ -47,20 +47,26 @@ PROGRAM = textwrap.dedent(
     from neggen.workspace import Workspace
     folder, url = sys.argv[1:3]
     count, concurrency = int(sys.argv[3]), int(sys.argv[4])
+    retry_failed = "--retry-failed" in sys.argv
     ids = [f"i{i}" for i in range(count)]
     table = pl.DataFrame({"item_id": ids, "title": [f"Thing {i}" for i in ids]})
     log = pl.DataFrame({"user_id": ["u"] * count, "item_id": ids})
     backend = OpenAICompatibleBackend(url, "tiny")
     data = Dataset.from_frames(log, table)
-    summary = generate(Workspace(folder), data, backend, concurrency=concurrency)
+    summary = generate(
+        Workspace(folder), data, backend, concurrency=concurrency, retry_failed=retry_failed
+    )
     print(summary.modalities["text"].asked)
     """
 )
 
 
-def start(folder: Path, server: ChatServer) -> subprocess.Popen[str]:
+def start(
+    folder: Path, server: ChatServer, *options: str, items: int = ITEMS
+) -> subprocess.Popen[str]:
+    arguments = [str(folder), server.url, str(items), str(CONCURRENCY), *options]
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), server.url, str(ITEMS), str(CONCURRENCY)],
+        [sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,6 +109,45 @@ def test_nothing_acknowledged_is_asked_twice_after_an_interruption(
     assert len(asked) == ITEMS
     assert {item for item in kept if asked[item] > 1} == set()
     assert len(read_records(Workspace(tmp_path).records_path)) == ITEMS
+
+
+def states(folder: Path) -> list[tuple[str, int]]:
+    with sqlite3.connect(Workspace(folder).journal_path) as file:
+        return file.execute("SELECT state, attempts FROM units ORDER BY item_id").fetchall()
+
+
+def test_a_retry_that_is_killed_leaves_its_item_failed_and_to_be_retried(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    server.reply = lambda number, body: server.say("rubbish")
+    assert start(tmp_path, server, items=1).wait(30) == 0
+    assert states(tmp_path) == [("dead", 3)]
+    server.delay = 60.0
+    killed = start(tmp_path, server, "--retry-failed", items=1)
+    while len(server.calls) < 4 and killed.poll() is None:
+        time.sleep(0.005)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=30)
+    assert states(tmp_path) == [("claimed", 3)]
+
+    server.delay = 0.0
+    server.reply = lambda number, body: server.say(server.good)
+    assert start(tmp_path, server, items=1).wait(30) == 0
+    assert (states(tmp_path), len(server.calls)) == ([("dead", 3)], 4)
+    assert start(tmp_path, server, "--retry-failed", items=1).wait(30) == 0
+    assert (states(tmp_path), len(server.calls)) == ([("valid", None)], 5)
+
+
+def test_a_kill_between_an_answer_and_its_records_leaves_no_item_unfinished(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    ends = "Journal.finish = lambda *_: os.kill(os.getpid(), 9)\n"
+    program = f"import os\nfrom neggen.generation.journal import Journal\n{ends}{PROGRAM}"
+    killed = [sys.executable, "-c", program, str(tmp_path), server.url, "1", "1"]
+    assert subprocess.run(killed, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert (states(tmp_path), acknowledged(tmp_path)) == ([("claimed", None)], {"i0"})
+    assert start(tmp_path, server, items=1).wait(30) == 0
+    assert (states(tmp_path), len(server.calls)) == ([("valid", None)], 1)
 
 
 def test_records_are_in_catalogue_order_and_reproducible(

@@ -96,6 +96,7 @@ async def generate_async(
         open_things.push_async_callback(backend.close)
         run = PreparedRun.prepare(data, backend, **options)
         journal = await open_things.enter_async_context(Journal(workspace.journal_path))
+        await journal.release_dead()
         runner, summary = run.runner(journal), run.summary
         stock: frozenset[tuple[str, str]] = frozenset()
         while True:

@@ -23,6 +23,8 @@ from neggen.generation.batches import collecting, results
 from neggen.generation.batches.collecting import Deferring
 from neggen.generation.batches.files import Export, Limits, export_batch
 from neggen.generation.batches.importing import import_batch
+from neggen.generation.journal.listing import JournalListing
+from neggen.generation.prepared import GenerationSummary
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.workspace import Workspace
@@ -161,6 +163,32 @@ def test_an_export_that_fails_leaves_no_file(
     assert sorted(tmp_path.iterdir()) == sorted([*before, workspace.path])
     with sqlite3.connect(workspace.journal_path) as file:
         assert file.execute("SELECT count(*) FROM exported").fetchone()[0] > 5
+    with JournalListing(workspace.journal_path) as listing:
+        assert listing.waiting_exports() == 0
+
+
+def test_an_interrupted_export_leaves_what_is_out_in_another_file(
+    catalogue: Catalogue,
+    workspace: Workspace,
+    backend: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collecting, "TOGETHER", 1)
+    assert export_batch(workspace, catalogue(2), backend, tmp_path / "a.jsonl").requests == 2
+
+    def interrupt(summary: GenerationSummary) -> None:
+        if summary.done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        export_batch(
+            workspace, catalogue(9), backend, tmp_path / "b.jsonl", on_progress=interrupt,
+            concurrency=1,
+        )  # fmt: skip
+    assert not (tmp_path / "b.jsonl").exists()
+    with JournalListing(workspace.journal_path) as listing:
+        assert listing.waiting_exports() == 2
 
 
 def test_an_unreadable_picture_is_given_up_and_counted(

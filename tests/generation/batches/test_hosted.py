@@ -19,6 +19,7 @@ from neggen.generation.backends.openai_compatible import OpenAICompatibleBackend
 from neggen.generation.batches.files import Limits, export_batch
 from neggen.generation.batches.hosted import BatchRun, forget_batches, generate_in_batches
 from neggen.generation.batches.rounds import Waiting
+from neggen.generation.journal.listing import JournalListing
 from neggen.generation.record_files import read_records
 from neggen.generation.run import generate
 from neggen.workspace import Workspace
@@ -40,6 +41,11 @@ def run(
 def states(workspace: Workspace) -> Counter[str]:
     with sqlite3.connect(workspace.journal_path) as file:
         return Counter(state for (state,) in file.execute("SELECT state FROM units"))
+
+
+def questions_out(workspace: Workspace) -> int:
+    with JournalListing(workspace.journal_path) as listing:
+        return listing.waiting_exports()
 
 
 def once(counts: Counter[str], requests: int) -> bool:
@@ -214,9 +220,9 @@ def test_a_batch_that_is_given_up_is_asked_again(
     provider.batches.clear()
     with pytest.raises(NegGenError, match="does not know a batch"):
         run(provider, workspace, data, backend)
-    assert states(workspace) == {"batched": 2}
+    assert (states(workspace), questions_out(workspace)) == ({"batched": 2}, 2)
     assert forget_batches(workspace) == 1
-    assert states(workspace) == {"open": 2}
+    assert (states(workspace), questions_out(workspace)) == ({"open": 2}, 0)
 
 
 def test_one_process_waits_at_a_time(

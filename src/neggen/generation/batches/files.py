@@ -140,6 +140,7 @@ async def _export(
     options: Options,
 ) -> Export:
     files: list[BatchFile] = []
+    noted: list[str] = []
     unique = uuid.uuid4().hex
     async with Journal(workspace.journal_path) as journal:
         ledger = await Ledger.open(journal)
@@ -147,6 +148,8 @@ async def _export(
         collector: Collector
 
         async def write(lines: list[Line]) -> None:
+            keys = [line.pending.key for line in lines]
+            noted.extend(key for key in keys if not ledger.is_open(key))
             await ledger.note(lines)
             while lines:
                 fitting = files[-1].fitting(lines) if files else 0
@@ -175,6 +178,9 @@ async def _export(
             )
             for file, place in zip(files, paths, strict=True):
                 file.path.replace(place)
+        except BaseException:
+            await ledger.settle(noted)  # nobody will answer what is in no file
+            raise
         finally:
             for file in files:
                 file.discard()

@@ -66,6 +66,10 @@ owner = iif(state = 'claimed', owner, NULL), kind = excluded.kind, reason = excl
 attempts = excluded.attempts, cost = coalesce(cost + excluded.cost, cost, excluded.cost)
 """
 _SETTLE = "UPDATE exported SET open = 0 WHERE key = ?"
+_SETTLE_ALL = """
+UPDATE exported SET open = 0
+WHERE unit IN (SELECT key FROM units WHERE state = 'batched' AND owner = ?)
+"""
 _LET_GO = """
 UPDATE units SET state = iif(kind IS NULL, 'open', 'dead'), owner = NULL
 WHERE state = 'batched' AND owner = ?
@@ -80,7 +84,7 @@ class Exported:
         unit: the unit that it belongs to.
         request: the request, without its prompts and picture.
         dialect: the options it was asked with.
-        open: whether no result was taken yet.
+        open: whether a result is to come.
     """
 
     unit: Unit
@@ -153,6 +157,11 @@ class Ledger:
             bool(is_open),
         )
 
+    def is_open(self, key: str) -> bool:
+        """Return whether a result of the request under ``key`` is to come."""
+        sent = self.request(key)
+        return sent is not None and sent.open
+
     async def note(self, lines: Sequence[Line]) -> None:
         """Note requests that go out in a file."""
         await self.journal.commit([_noted(line) for line in lines])
@@ -180,7 +189,7 @@ class Ledger:
         await self.journal.commit([(_FAIL, (kind, reason, cost, key)), (_SETTLE, (key,))])
 
     async def settle(self, keys: Sequence[str]) -> None:
-        """Note that the results of requests were taken."""
+        """Note that the results of requests were taken, or that none will come."""
         await self.journal.commit([(_SETTLE, (key,)) for key in keys])
 
     def batches(self, server: str | None = None) -> list[Batch]:
@@ -215,7 +224,7 @@ class Ledger:
     async def close(self, name: str) -> None:
         """Give back what a batch holds: what it did not answer is to be asked again."""
         query = "UPDATE batches SET state = 'closed' WHERE name = ?"
-        await self.journal.commit([(_LET_GO, (name,)), (query, (name,))])
+        await self.journal.commit([(each, (name,)) for each in (_SETTLE_ALL, _LET_GO, query)])
 
 
 def _noted(line: Line) -> Statement:

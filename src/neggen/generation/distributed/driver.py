@@ -127,6 +127,7 @@ class _Drive:
         with only_driver(self.path):
             try:
                 async with Journal(self.path) as journal:
+                    await journal.release_dead()
                     units, summary = await self._claim_what_is_open(journal)
                     if units and self._left(journal) != 0:
                         before = account(journal, units)
