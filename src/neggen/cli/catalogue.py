@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neggen.cli.imported import counts as counts
+from neggen.cli.imported import show_dry_run
 from neggen.cli.output import console, counting, print_json, print_table, say, suggest
 from neggen.errors import NegGenError, quoted
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 WorkspaceArgument = Annotated[Path, typer.Argument(help="The workspace folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
-OWN_COLUMNS = ("item_id", "image", "image_sha256")
 
 
 def usable(device: str | None) -> str | None:
@@ -75,6 +76,13 @@ def import_source(
     user_column: Annotated[str, typer.Option(help="Name of the user column.")] = "user_id",
     item_column: Annotated[str, typer.Option(help="Name of the item column.")] = "item_id",
     image_column: Annotated[str, typer.Option(help="Name of the picture column.")] = "image",
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column of the items that is not taken, such as stock: it is in no text that a "
+            "model or anybody else sees. Repeatable."
+        ),
+    ] = None,
     drop_unknown: Annotated[
         bool, typer.Option("--drop-unknown", help="Drop interactions with items that have no row.")
     ] = False,
@@ -112,11 +120,12 @@ def import_source(
     With --download-images, pictures come from public web addresses on ports 80 and 443, and from
     hosts named with --allow-host. The same command again downloads only what is missing.
     """
+    from neggen.data.importing_again import remarks_on_change
     from neggen.data.readers import ReadOptions, find_reader, read_source
     from neggen.data.store import check_before_downloads, save_dataset
     from neggen.workspace import Workspace
 
-    place = Workspace(workspace)
+    place, left_out = Workspace(workspace), leave_out or []
     if images and download_images:
         raise NegGenError("Give either --images or --download-images, not both.")
     if allow_host and not download_images:
@@ -135,7 +144,7 @@ def import_source(
     }
 
     def read(downloads: Downloads | None = None) -> Dataset:
-        data = read_source(source, downloads=downloads, **options)
+        data = read_source(source, leave_out=left_out, downloads=downloads, **options)
         if at_most is not None:
             data = data.at_most(at_most)
         return data.k_core(k_core) if k_core else data
@@ -143,7 +152,9 @@ def import_source(
     if dry_run:
         with console.status(f"Reading {source}"):
             data = read()
-        _show_dry_run(find_reader(source, ReadOptions(**options)).name, data, as_json)
+        for remark in remarks_on_change(place, data, left_out):
+            say(remark)
+        show_dry_run(find_reader(source, ReadOptions(**options)).name, data, as_json)
         return
     if download_images and not overwrite:
         check_before_downloads(place, read)
@@ -164,9 +175,12 @@ def import_source(
                 on_progress=progress,
             )
         data = read(downloads)
-        wrote = save_dataset(place, data, source=str(source.resolve()), overwrite=overwrite)
+        remarks = remarks_on_change(place, data, left_out) if overwrite else []
+        wrote = save_dataset(
+            place, data, source=str(source.resolve()), overwrite=overwrite, left_out=left_out
+        )
     figures = counts(data)
-    for note in data.notes:
+    for note in (*data.notes, *remarks):
         say(note)
     if not wrote:
         say(f"{workspace} holds these very data already.")
@@ -176,28 +190,6 @@ def import_source(
         print_table([str(workspace), ""], [[name, f"{count:,}"] for name, count in figures.items()])
         if len(data.users):  # of new items alone, only a language model can say anything
             suggest("import", f"generate {quoted(workspace)}")
-
-
-def _show_dry_run(reader: str, data: Dataset, as_json: bool) -> None:
-    """Print what an import would take; what it would not take is in the notes."""
-    times = [] if data.time is None else ["time"]
-    parts = [] if data.given_parts is None else ["part"]
-    texts = list(data.text_columns)
-    others = [name for name in data.item_table.columns if name not in (*texts, *OWN_COLUMNS)]
-    taken = {
-        "interaction columns": ["user", "item", *times, *parts],
-        "item text": texts,
-        "other item columns": others,
-    }
-    figures = counts(data)
-    if as_json:
-        print_json({"format": reader, **figures, **taken, "notes": list(data.notes)})
-        return
-    for note in data.notes:
-        say(note)
-    rows = [["format", reader], *([name, f"{count:,}"] for name, count in figures.items())]
-    rows += [[name, ", ".join(columns) or "none"] for name, columns in taken.items()]
-    print_table(["dry run, nothing written", ""], rows)
 
 
 def encode(
@@ -277,17 +269,3 @@ def encode(
                 print_table([str(name), ""], [[k, f"{v:,}"] for k, v in counted.items()])
         if len(data.users):
             suggest("encode", f"train {quoted(workspace)}")
-
-
-def counts(data: Dataset) -> dict[str, int]:
-    """Return the figures that describe a catalogue."""
-    users, items = data.shape
-    pictures = len(data.item_table) - data.item_table["image"].null_count()
-    return {
-        "users": users,
-        "items": items,
-        "interactions": len(data.users),
-        "pictures": pictures,
-        **{f"{name} features": int(given.mask.sum()) for name, given in data.features.items()},
-        **{f"{name} graph": int(given.mask.sum()) for name, given in data.graphs.items()},
-    }

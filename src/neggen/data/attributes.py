@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from typing import Any
 
 import polars as pl
 from polars import selectors
 from polars.datatypes import DataType, DataTypeClass
 
+from neggen.errors import NegGenError, nearest
+
 AnyType = DataType | DataTypeClass
 TITLES = ("title", "name")
 LONGEST_TITLE = 90
+OWN_COLUMNS = ("item_id", "image", "image_sha256")
+"""What every table of items has besides its attributes."""
 IDS = ("id", "asin", "parent_asin", "image", "image_sha256")
 LINK = re.compile(r"(^|_)urls?(_|$)|url$|^im(age|g)?url")
 
@@ -51,12 +57,39 @@ def _is_reference(name: str) -> bool:
     return not name or name in IDS or name.endswith(("_id", "itemid")) or bool(LINK.search(name))
 
 
+def without_columns(items: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return items without some columns of theirs.
+
+    Raises:
+        NegGenError: If they have no such column, or it is none that can be left out.
+    """
+    others = [name for name in items.columns if name not in OWN_COLUMNS]
+    for name in names:
+        if name not in others:
+            raise NegGenError(
+                f"The items have no column '{name}' to leave out, only "
+                f"{', '.join(others) or 'their ids'}.{nearest(name, others)}"
+            )
+    return items.drop(*names)
+
+
 def text_of(items: pl.DataFrame, columns: tuple[str, ...], index: int) -> str | None:
     """Return the attributes of one item as ``name: value`` lines, or None if it has none."""
+    return _lines(columns, (items[column][index] for column in columns))
+
+
+def texts_of(items: pl.DataFrame) -> Iterator[str | None]:
+    """Yield the text of every item in turn."""
+    columns = text_columns_of(items)
+    rows = items.select(columns).iter_rows() if columns else repeat((), len(items))
+    for row in rows:
+        yield _lines(columns, row)
+
+
+def _lines(columns: tuple[str, ...], values: Iterable[Any]) -> str | None:
     lines = []
-    for column in columns:
-        value = items[column][index]
-        if isinstance(value, pl.Series):
+    for column, value in zip(columns, values, strict=True):
+        if isinstance(value, pl.Series | list):
             value = ", ".join(str(entry) for entry in value if entry is not None)
         if value is not None and str(value).strip():
             lines.append(f"{column}: {str(value).strip()}")

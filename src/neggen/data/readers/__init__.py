@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from neggen.data.attributes import without_columns
 from neggen.data.dataset import Dataset
 from neggen.data.readers.base import Reader, ReadOptions
 from neggen.errors import NegGenError
@@ -75,15 +77,24 @@ def _readers() -> tuple[list[Reader], list[str]]:
     return readers, broken
 
 
-def read_source(path: str | Path, **options: Any) -> Dataset:
+def read_source(path: str | Path, *, leave_out: Sequence[str] = (), **options: Any) -> Dataset:
     """Read a source in whatever format it is.
 
     Args:
         path: a file or folder.
+        leave_out: names of columns of the items that are not taken: nobody is shown them or asked
+            about them.
         options: fields of :class:`ReadOptions`.
 
     Raises:
-        NegGenError: If the format is not known, or for anything wrong in the files.
+        NegGenError: If the format is not known, for anything wrong in the files, or if there is no
+            such column to leave out.
     """
     source, told = Path(path), ReadOptions(**options)
-    return find_reader(source, told).read(source, told)
+    data = find_reader(source, told).read(source, told)
+    if not leave_out:
+        return data
+    note = f"Left out of the items, as asked: {', '.join(leave_out)}."
+    return data.replace(
+        item_table=without_columns(data.item_table, leave_out), notes=(*data.notes, note)
+    )
