@@ -109,15 +109,18 @@ def test_it_shows_all_about_an_item(cli: Cli, place: Workspace) -> None:
 def test_it_saves_all_answers(cli: Cli, place: Workspace, tmp_path: Path) -> None:
     backup = tmp_path / "backup.jsonl"
     told = cli("journal", place.path, "--export", backup, "--json").json()
-    assert told == {"file": str(backup), "answers": 2, "damage": None}
-    saved = [json.loads(line) for line in backup.read_text(encoding="utf-8").splitlines()]
+    counts = {"answers": 2, "failures": 1, "reviews": 0}
+    assert told == {"file": str(backup), **counts, "damage": None}
+    *saved, dead = [json.loads(line) for line in backup.read_text(encoding="utf-8").splitlines()]
     assert [(row["item_id"], row["answer"]) for row in saved] == [
         ("i[1]", '{"marked": "ein [Krug]"}'),
         ("i2", HOSTILE),
     ]
     assert [row["rejected_kind"] for row in saved] == [None, "no JSON"]
     ended = cli("journal", place.path, "--export", backup)
-    assert (ended.out, "2 answers saved" in ended.err) == ("", True)
+    assert (dead["item_id"], dead["state"], dead["attempts"]) == ("i2", "dead", 1)
+    told_again = "2 answers, 1 failure and 0 decisions saved"
+    assert (ended.out, told_again in ended.err) == ("", True)
 
 
 def test_a_damaged_journal_never_replaces_a_better_backup(
@@ -176,7 +179,7 @@ def test_an_export_overwrites_nothing_but_an_earlier_one(cli: Cli, place: Worksp
     saved = place.path / "answers.jsonl"
     for _ in "12":
         assert cli("journal", place.path, "--export", saved).code == 0
-    assert len(saved.read_text().splitlines()) == 2
+    assert len(saved.read_text().splitlines()) == 3
 
 
 def test_a_journal_without_answers_says_so(cli: Cli, tmp_path: Path) -> None:
@@ -190,3 +193,25 @@ def test_a_journal_without_answers_says_so(cli: Cli, tmp_path: Path) -> None:
 async def _touch(place: Workspace) -> None:
     async with Journal(place.journal_path):
         pass
+
+
+def test_what_was_saved_is_put_back(cli: Cli, place: Workspace, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.jsonl"
+    assert cli("journal", place.path, "--export", backup).code == 0
+    for file in place.path.glob("journal.sqlite*"):
+        file.rename(tmp_path / file.name)
+    assert cli("journal", place.path).code == 2
+    told = cli("journal", place.path, "--restore", backup, "--json").json()
+    assert told == {"file": str(backup), "answers": 2, "failures": 1, "reviews": 0}
+    again = cli("journal", place.path, "--restore", backup)
+    assert "0 answers, 0 failures and 0 decisions of" in again.remark()
+    second = tmp_path / "second.jsonl"
+    assert cli("journal", place.path, "--export", second).code == 0
+    assert second.read_bytes() == backup.read_bytes()
+    with backup.open("a") as file:
+        file.write("{}\n")
+    refused = cli("journal", place.path, "--restore", backup)
+    assert refused.code == 2
+    assert f"{backup}, line 4 is no line of a saved journal" in refused.err
+    both = cli("journal", place.path, "--restore", backup, "--failed")
+    assert "not several" in both.remark()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,10 @@ from neggen.errors import NegGenError, quoted
 if TYPE_CHECKING:
     from neggen.generation.journal.listing import JournalListing
     from neggen.generation.journal.reading import Row
+    from neggen.workspace import Workspace
 
+LINES = {"answers": "answer", "failures": "failure", "reviews": "decision"}
+"""The sorts of lines in an export, and what one is called."""
 LONGEST_SHOWN = 120
 """Characters of an answer or a reason in a table."""
 
@@ -37,7 +41,12 @@ def journal(
         str | None, typer.Option(help="Show every answer about the item with this id.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Save all answers to this JSONL file, as a backup.")
+        Path | None,
+        typer.Option(help="Save answers, failures and decisions to this JSONL file, as a backup."),
+    ] = None,
+    restore: Annotated[
+        Path | None,
+        typer.Option(help="Put what is missing back from a file that --export wrote."),
     ] = None,
     forget_batches: Annotated[
         bool,
@@ -49,17 +58,22 @@ def journal(
 ) -> None:
     """Show what the journal holds: answers, failures, tokens and cost.
 
-    It only reads (but for --forget-batches), so it may be used while another command generates.
+    It only reads (but for --restore and --forget-batches), so it may be used
+    while another command generates.
     """
     from neggen.generation.journal.listing import JournalListing
     from neggen.workspace import Workspace
 
-    if sum((failed or rejected, reviews, item is not None, export is not None, forget_batches)) > 1:
+    alone = (item is not None, export is not None, restore is not None, reviews, forget_batches)
+    if sum((failed or rejected, *alone)) > 1:
         raise NegGenError(
-            "Give --item, --export, --reviews, --forget-batches, or any of --failed and "
-            "--rejected, not several."
+            "Give --item, --export, --restore, --reviews, --forget-batches, or any of --failed "
+            "and --rejected, not several."
         )
     place = Workspace.open(workspace)
+    if restore is not None:
+        _restore(place, restore, as_json)
+        return
     if forget_batches:
         from neggen.generation.batches.hosted import forget_batches as forget
 
@@ -188,44 +202,51 @@ def _show_item(listing: JournalListing, item_id: str, as_json: bool) -> None:
 
 
 def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
+    from neggen.generation.journal.backup import is_saved, saved
     from neggen.workspace import atomic_path
 
-    if path.exists() and not _is_export(path):
+    if path.exists() and not is_saved(path):
         raise NegGenError(
             f"{path} exists and is no earlier export; give --export the name of a new file."
         )
-    count = 0
+    counts: dict[str, int] = dict.fromkeys(LINES, 0)
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
-            for answer in listing.answers():
-                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
-                count += 1
+            for sort, line in saved(listing):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                counts[sort] += 1
         if listing.damage is not None and path.exists():
             raise NegGenError(
-                f"Not all answers of {listing.path} can be read ({listing.damage}), so {path} is "
+                f"Not all of {listing.path} can be read ({listing.damage}), so {path} is "
                 "kept as it is: it may hold more; give --export the name of a new file."
             )
     if as_json:
-        print_json({"file": str(path), "answers": count, "damage": listing.damage})
+        print_json({"file": str(path), **counts, "damage": listing.damage})
         return
-    say(f"{counted(count, 'answer')} saved to {path}.")
+    say(f"{_lines(counts)} saved to {path}.")
     if listing.damage is not None:
+        place = quoted(listing.path.parent)
         say(
-            f"The journal {listing.path} is damaged ({listing.damage}): these are all the answers "
-            "that could be read."
+            f"The journal {listing.path} is damaged ({listing.damage}): this is all that could be "
+            "read. Move the journal away, then put this into a new one with: "
+            f"neggen journal {place} --restore {quoted(path)}"
         )
 
 
-def _is_export(path: Path) -> bool:
-    """Return whether a file is empty or begins as an export does."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        first = file.readline(1 << 24)
-    try:
-        return not first or {"key", "answer"} <= set(json.loads(first))
-    except (ValueError, TypeError):
-        return False
+def _restore(place: Workspace, path: Path, as_json: bool) -> None:
+    from neggen.generation.journal.backup import restore
+
+    counts = restore(place.journal_path, path)
+    if as_json:
+        print_json({"file": str(path), **counts})
+        return
+    say(f"{_lines(counts)} of {path} were missing and are in the journal now.")
+    say("The command that wrote the records makes them again without asking for these answers.")
+
+
+def _lines(counts: Mapping[str, int]) -> str:
+    answers, failures, reviews = (counted(counts[sort], name) for sort, name in LINES.items())
+    return f"{answers}, {failures} and {reviews}"
 
 
 def _shortened(value: object) -> str:

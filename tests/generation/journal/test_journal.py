@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -316,6 +317,41 @@ def test_what_cannot_be_written_to_the_journal_is_rescued_and_merged_later(path:
 
     asyncio.run(read())
     assert not rescued.exists()
+
+
+def test_what_is_rescued_elsewhere_has_to_be_moved_first_as_the_message_says(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    asyncio.run(one_answer(path))
+    shards = shard_folder(path)
+
+    async def write() -> None:
+        async with Journal(path) as journal:
+            with sqlite3.connect(path) as file:
+                file.execute("ALTER TABLE answers RENAME TO moved")  # as a stand-in for damage
+            file.close()
+            shards.touch()  # and no file can be made there
+            await journal.acknowledge("paid", UNIT, REQUEST, answer("dear"))
+
+    with pytest.raises(NegGenError) as caught:
+        asyncio.run(write())
+    (rescued,) = elsewhere.glob("rescued-*.sqlite")
+    told = f"on their way are in {rescued}; move this file into the folder {shards} first."
+    assert told in str(caught.value)
+    with sqlite3.connect(path) as file:
+        file.execute("ALTER TABLE moved RENAME TO answers")
+    shards.unlink()
+    shards.mkdir()
+    rescued.rename(shards / rescued.name)
+
+    async def read() -> None:
+        async with Journal(path) as journal:
+            assert journal.lookup("paid") == Kept(answer("dear"))
+
+    asyncio.run(read())
 
 
 def test_shards_are_merged_once_and_those_of_live_writers_are_left(path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 
 FORMAT = 2
 BUSY_SECONDS = 60.0
@@ -111,8 +111,9 @@ class JournalFile:
         """Execute statements in one transaction and return when it is on disk.
 
         On a full disk the reserve makes room once and ``full`` is set. If the file cannot be
-        written for another reason, the statements go into a file beside it, or at worst into the
-        temporary folder, which is merged when the journal is opened the next time.
+        written for another reason, the statements go into a file beside it, which is merged when
+        the journal is opened the next time; or at worst into one in the temporary folder, which
+        has to be moved there first.
 
         Raises:
             NegGenError: If they could not be committed to the journal itself.
@@ -125,17 +126,31 @@ class JournalFile:
                 self._reserve.close()
                 self.commit(statements)
                 return
-            saved = _rescue(self._rescue_folder, statements)
-            with explained(self.path, saved):
+            with explained(self.path, _rescue(self._rescue_folder, statements)):
                 raise
 
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Yield what executes SQL in one transaction, of which nothing stays after an error.
+
+        Raises:
+            NegGenError: If the file cannot be written.
+        """
+        with explained(self.path), self._transaction() as execute:
+            yield execute
+
     def _commit(self, statements: Sequence[Statement]) -> None:
+        with self._transaction() as execute:
+            for sql, values in statements:
+                execute(sql, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         execute = self._writer.execute
         with self._writing:
             execute("BEGIN IMMEDIATE")
             try:
-                for sql, values in statements:
-                    execute(sql, values)
+                yield execute
                 execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -169,14 +184,13 @@ class JournalFile:
 
 
 @contextmanager
-def explained(path: Path, saved: Path | None = None) -> Iterator[None]:
-    """Turn an error of SQLite or the file system into one sentence."""
+def explained(path: Path, saved: str = "") -> Iterator[None]:
+    """Turn an error of SQLite or the file system into one sentence; ``saved`` comes after it."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        kept = f" The answers that were on their way are in {saved}." if saved else ""
         raise NegGenError(
-            f"The journal {path} cannot be used ({error}); {_remedy(path, error)}.{kept}"
+            f"The journal {path} cannot be used ({error}); {_remedy(path, error)}.{saved}"
         ) from error
 
 
@@ -187,12 +201,13 @@ def _remedy(path: Path, error: Exception) -> str:
             "check that the disk has room, that the file may be written and that it is a neggen "
             "journal, then run the same command again"
         )
-    away = f"move it away, with {path.name}-wal if there is one; what it held is asked again"
+    away = f"move it away, with {path.name}-wal if there is one"
     if path.parent.name.endswith(SHARDS):
-        return f"it is damaged: {away}"
+        return f"it is damaged: {away}; what it held is asked again"
+    command = f"neggen journal {quoted(path.parent)}"
     return (
-        "it is damaged: save what can be read with neggen journal "
-        f"{path.parent} --export FILE.jsonl, then {away}"
+        f"it is damaged: save what can be read with {command} --export FILE.jsonl, then {away}, "
+        f"and put the rest back with {command} --restore FILE.jsonl; what is lost is asked again"
     )
 
 
@@ -225,8 +240,8 @@ def _set_aside(folder: Path, size: int) -> IO[bytes]:
     return file
 
 
-def _rescue(best: Path, statements: Sequence[Statement]) -> Path | None:
-    """Save statements in a file of their own; return where, or None if there was no place."""
+def _rescue(best: Path, statements: Sequence[Statement]) -> str:
+    """Save statements in a file of their own; return a sentence about it, if there was a place."""
     for folder in (best, Path(tempfile.gettempdir())):
         place = folder / f"rescued-{uuid.uuid4().hex}.sqlite"
         try:
@@ -234,5 +249,6 @@ def _rescue(best: Path, statements: Sequence[Statement]) -> Path | None:
                 file._commit(statements)
         except (NegGenError, sqlite3.Error, OSError):
             continue
-        return place
-    return None
+        moved = "" if folder == best else f"; move this file into the folder {best} first"
+        return f" The answers that were on their way are in {place}{moved}."
+    return ""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from neggen.errors import NegGenError, quoted
 from neggen.generation.journal.file import BUSY_SECONDS, FORMAT, shard_folder
+from neggen.generation.journal.lines import AnswerLine, check, problem
 
 SHORTEST_ROW = 128
-"""Bytes that an answer takes at least: its keys alone are longer."""
+"""Bytes that a row takes at least: its keys alone are longer."""
+BAD_ROW = (sqlite3.Error, TypeError, ValueError)
 
 Row = dict[str, Any]
 
@@ -29,7 +33,7 @@ class JournalReader:
     Use it as a context manager. Rows are dictionaries by column; their texts are untrusted.
 
     Attributes:
-        damage: why :meth:`answers` could not read all, or None if it could.
+        damage: why :meth:`readable` could not read all, or None if it could.
         warning: what is not to be seen here, or None.
     """
 
@@ -70,26 +74,52 @@ class JournalReader:
 
     def answers(self) -> Iterator[Row]:
         """Yield every answer, oldest first; of a damaged file every one that can be read."""
-        if self._empty:
+        return self.readable("answers", ANSWER_COLUMNS, _plain)
+
+    def readable(
+        self, table: str, columns: str, plain: Callable[[Row], Row], where: str = "true"
+    ) -> Iterator[Row]:
+        """Yield the rows of a table, oldest first; of a damaged file all that can be read.
+
+        Args:
+            table: its name; it need not exist.
+            columns: what to select.
+            plain: turns a row into what is yielded; raises ``TypeError`` or ``ValueError`` for one
+                that does not hold what it should, because the file is damaged.
+            where: which rows.
+        """
+        if self._empty or not self._has(table):
             return
-        last, most = 0, self._most_answers()
-        query = f"SELECT rowid AS number, {ANSWER_COLUMNS} FROM answers"
+        last, most = 0, self._most_rows(table)
+        query = f"SELECT rowid AS row_number, {columns} FROM {table} WHERE ({where})"
         try:
             for row in self._connection.execute(f"{query} ORDER BY rowid"):
-                number = row["number"]
+                number = row["row_number"]
                 last = number if last < number <= most else last
-                yield _plain(row)
+                yield plain(_columns(row))
             return
-        except (sqlite3.Error, TypeError) as error:
-            self.damage = str(error)
+        except BAD_ROW as error:
+            self._note(error)
         for number in range(last + 1, most + 1):
             try:
-                row = self._connection.execute(f"{query} WHERE rowid = ?", (number,)).fetchone()
-                answer = _plain(row) if row is not None else None
-            except (sqlite3.Error, TypeError):
+                row = self._connection.execute(f"{query} AND rowid = ?", (number,)).fetchone()
+                found = plain(_columns(row)) if row is not None else None
+            except BAD_ROW:
                 continue
-            if answer is not None:
-                yield answer
+            if found is not None:
+                yield found
+
+    def _has(self, table: str) -> bool:
+        try:
+            query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+            return self._connection.execute(query, (table,)).fetchone() is not None
+        except sqlite3.Error as error:
+            self._note(error)
+            return False
+
+    def _note(self, error: Exception) -> None:
+        told = problem(error) if isinstance(error, ValidationError) else str(error)
+        self.damage = self.damage or told
 
     def rows(self, query: str, *values: object) -> Iterator[Row]:
         """Yield the rows of a query.
@@ -103,12 +133,12 @@ class JournalReader:
             for row in self._connection.execute(query, values):
                 yield dict(row)
 
-    def _most_answers(self) -> int:
-        """Return the largest number that an answer may have: they are counted from 1."""
+    def _most_rows(self, table: str) -> int:
+        """Return the largest number that a row may have: they are counted from 1."""
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         by_size = sum(file.stat().st_size for file in files if file.exists()) // SHORTEST_ROW
         try:
-            largest = self._connection.execute("SELECT max(rowid) FROM answers").fetchone()[0]
+            largest = self._connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]
         except sqlite3.Error:
             return by_size
         return min(largest or 0, by_size)
@@ -138,7 +168,7 @@ class JournalReader:
             yield
         except sqlite3.Error as error:
             raise NegGenError(
-                f"The journal {self.path} cannot be read ({error}); save the answers that can with "
+                f"The journal {self.path} cannot be read ({error}); save what can be with "
                 f"neggen journal {quoted(self.path.parent)} --export FILE.jsonl, and try to mend a "
                 f"copy with: {_mending(self.path)}"
             ) from error
@@ -176,16 +206,10 @@ def _look(path: Path, how: str) -> tuple[sqlite3.Connection, int, int]:
     return connection, version, tables
 
 
-def _plain(row: sqlite3.Row) -> Row:
-    """Return an answer as JSON values.
+def _columns(row: sqlite3.Row) -> Row:
+    return {name: row[name] for name in row.keys() if name != "row_number"}  # noqa: SIM118
 
-    Raises:
-        TypeError: If a column does not hold what it should, because the file is damaged.
-    """
-    answer = {name: row[name] for name in row.keys() if name != "number"}  # noqa: SIM118
-    texts = ("key", "unit", "item_id", "modality", "step", "generator", "answer", "at")
-    if not all(isinstance(answer[name], str) for name in texts) or any(
-        isinstance(value, bytes) for value in answer.values()
-    ):
-        raise TypeError("a row holds bytes where text should be")
-    return answer
+
+def _plain(row: Row) -> Row:
+    check(row, AnswerLine)
+    return row

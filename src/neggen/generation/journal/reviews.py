@@ -17,7 +17,7 @@ Verdict = Literal["approved", "edited", "rejected", "regenerated"]
 Key = tuple[str, str, int]
 """Item, modality and completion."""
 
-_TABLE = """
+REVIEWS_TABLE = """
 CREATE TABLE IF NOT EXISTS reviews (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     item_id TEXT NOT NULL, modality TEXT NOT NULL, completion INTEGER NOT NULL,
@@ -106,7 +106,7 @@ def add_review(path: Path, review: Review, seen: int) -> bool:
     before, after = (json.dumps(asdict(state)) for state in (review.before, review.after))
     about = (*review.key, review.action, review.reviewer, review.describes)
     with closing(JournalFile(path)) as file:
-        file.commit([(_TABLE, ()), (_ADD, (*about, before, after, review.undoes, seen))])
+        file.commit([(REVIEWS_TABLE, ()), (_ADD, (*about, before, after, review.undoes, seen))])
         kept = file.read(_FIRST_SINCE, (*review.key, seen))
         return kept == (review.action, review.reviewer, after)
 
