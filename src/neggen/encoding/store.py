@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from neggen.data.attributes import texts_of
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.mapped import zeros
@@ -224,7 +225,7 @@ def arrange(
 
 def own_texts(data: Dataset) -> dict[int, str]:
     """Return the own text of every item that has one, by position."""
-    texts = ((position, data.item_text(position)) for position in range(len(data.item_ids)))
+    texts = enumerate(texts_of(data.item_table))
     return {position: text for position, text in texts if text is not None}
 
 
