@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pytest
 
+from neggen.data import store
 from neggen.data.store import load_dataset
 from neggen.runs import Run
 from neggen.workspace import Workspace
@@ -167,3 +169,17 @@ def test_it_tells_what_each_modality_is_worth(cli: Cli, ready: Workspace) -> Non
     assert again["modality_shares"] == Run.open(again["run"]).manifest["modality_shares"]
     plain = cli("train", ready.path, "--model", "mf", *FEW, "--json").json()
     assert "modality_shares" not in plain
+
+
+def test_what_was_imported_since_is_seen_from_the_items_alone(
+    cli: Cli, ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the interactions are read once, where they are learned from")
+
+    items = pl.read_parquet(ready.items_path)
+    items.with_columns(pl.lit("new").alias("season")).write_parquet(ready.items_path)
+    monkeypatch.setattr(store, "load_dataset", refuse)
+    ended = cli("train", ready.path, "--model", "neggen-linear")
+    assert "records of" in ended.remark()
+    assert "describe an earlier import" in ended.remark()
