@@ -199,6 +199,30 @@ def test_tune_tells_by_what_weights_were_chosen(cli: Cli, ready: Workspace) -> N
     assert "metric" not in cli("tune", ready.path, "ease", "--trials", 1, "--json").json()["params"]
 
 
+def test_tune_tells_by_what_the_weights_of_a_base_were_chosen(cli: Cli, ready: Workspace) -> None:
+    small = ("dim=4", "epochs=1", "heads=2", "base.dim=4", "base.epochs=1")
+    quick = [word for setting in small for word in ("--set", setting)]
+    asked = ("tune", ready.path, "neggen", *quick, "--trials", 1)
+    told = cli(*asked, "--metric", "recall@20")
+    assert told.code == 0, told.err
+    command = told.remark().partition("Next: neggen ")[2].split()
+    assert {"metric=recall@20", "base.metric=recall@20"} < set(command)
+    kept = cli(*asked, "--metric", "recall@20", "--set", "base.metric=ndcg@20").remark()
+    assert kept.count("base.metric") == 1
+    found = cli(*asked, "--json").json()
+    assert found["params"] == {"metric": "ndcg@20", "base.metric": "ndcg@20"}
+
+
+def test_models_without_vectors_need_no_encoding(cli: Cli, ready: Workspace) -> None:
+    shutil.rmtree(ready.vectors_dir)
+    told = cli("compare", ready.path, "--models", "popularity,ease", "--seeds", 1, "--json")
+    assert told.code == 0, told.err
+    assert set(told.json()["rows"]) == {"popularity", "ease"}
+    refused = cli("compare", ready.path, "--models", "popularity,content-ease", "--seeds", 1)
+    assert refused.code == 2
+    assert "run: neggen encode" in refused.remark()
+
+
 def test_tune_also_tunes_the_sampler_that_is_set(cli: Cli, ready: Workspace) -> None:
     kept = ("--set", "dim=4", "--set", "epochs=1", "--set", "learning_rate=0.01")
     sampler = ("--set", "sampler=dns", "--set", "sampler.top=1", "--set", "regularization=0")

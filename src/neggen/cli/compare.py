@@ -23,7 +23,7 @@ from neggen.cli.learning import SplitName
 from neggen.cli.named import names_in
 from neggen.cli.output import console, print_json, print_table, say
 from neggen.errors import NegGenError, quoted
-from neggen.overrides import override
+from neggen.overrides import flat, override
 
 if TYPE_CHECKING:
     from neggen.comparison.run import Tell
@@ -213,8 +213,9 @@ def tune(
             device=device,
             on_trial=lambda done, total: tell(f"Tuning {model}", done, total),
         )
-    # Weights were chosen by this figure, which is not every model's default.
-    chosen_by = {key: value for key, value in study.settings(model).items() if key == "metric"}
+    # Weights, a base's too, were chosen by this figure, which is not every model's default.
+    said = dict(flat(study.settings(model)))
+    chosen_by = {key: said[key] for key in ("metric", "base.metric") if key in said}
     if as_json:
         print_json({**asdict(found), "params": {**chosen_by, **found.params}})
         return
@@ -228,7 +229,8 @@ def tune(
         for key in study.space(model)
     ]
     print_table(["setting", "best", "importance"], rows, title=title)
-    told = {**{key: value for key, value in chosen_by.items() if key not in kept}, **found.params}
+    set_here = dict(flat(kept))
+    told = {key: value for key, value in chosen_by.items() if key not in set_here} | found.params
     changes = [*(settings or []), *(override(key, value) for key, value in told.items())]
     following = f"neggen train {quoted(workspace)} --model {model}"
     following += f" --split {split.value}" if split else ""
