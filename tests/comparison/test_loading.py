@@ -16,6 +16,7 @@ from neggen.config import SplitConfig
 from neggen.data.selection import selected
 from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
+from neggen.errors import NegGenError
 from neggen.generation.record_files import read_records
 from neggen.models.base import FitContext
 from neggen.models.ease import EASE
@@ -90,6 +91,37 @@ def test_other_answers_are_other_distances_of_lists(ready: Workspace, word_encod
     assert after.diversity["test"][name] == measured.beyond[name]
     assert after.diversity["test"][name] != before.diversity["test"][name]
     assert after.metrics == before.metrics
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder", "some texts"])
+def test_rows_without_vectors_do_not_wait_for_an_encoding(ready: Workspace, left: str) -> None:
+    name = "intra_list_distance@20"
+    assert Task(ready, Row(model="ease"), SplitConfig(), 0, "cpu").fit({}).diversity["test"][name]
+    if left == "nothing":
+        shutil.rmtree(ready.vectors_dir)
+    elif left == "a folder":
+        ready.vectors_manifest_path.unlink()
+    else:
+        records = read_records(ready.records_path)
+        new = records.with_columns(description=pl.lit("New."), template=pl.lit("[MASK]."))
+        new = new.with_columns(values=pl.concat_list(pl.lit("New")))
+        new = new.with_columns(replacements=pl.concat_list(pl.lit("Old")), negative=pl.lit("Old."))
+        new.select(records.columns).write_parquet(ready.records_path)
+    fit = Task(ready, Row(model="ease"), SplitConfig(), 0, "cpu").fit({})
+    assert fit.described_by is fit.vectors_hash is None
+    assert name not in fit.diversity["test"]
+    with pytest.raises(NegGenError, match="run: neggen encode"):
+        Task(ready, Row(model="content-knn"), SplitConfig(), 0, "cpu").fit({})
+
+
+def test_a_task_goes_by_one_state_of_the_workspace(ready: Workspace) -> None:
+    task = Task(ready, Row(model="content-knn"), SplitConfig(), 0, "cpu")
+    before = task.identity({})
+    records = read_records(ready.records_path)
+    records.head(-1).write_parquet(ready.records_path)
+    assert task.identity({}) == before
+    after = Task(ready, Row(model="content-knn"), SplitConfig(), 0, "cpu").identity({})
+    assert after["vectors_hash"] != before["vectors_hash"]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".parquet"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neggen.comparison.run import _made, run_study
+from neggen.comparison import run
+from neggen.comparison.fitting import Fit, Task
+from neggen.comparison.rows import Row
+from neggen.comparison.run import Place, _made, run_study
 from neggen.comparison.space import packaged
 from neggen.comparison.study import Study
 from neggen.comparison.tables import main_table
@@ -20,12 +24,14 @@ from neggen.comparison.wording import _of_descriptions
 from neggen.config import SplitConfig
 from neggen.data.shop import make_shop
 from neggen.data.store import load_dataset, save_dataset
+from neggen.data.vectors import Features
 from neggen.encoding.store import encode
 from neggen.encoding.text import TextEncoder
 from neggen.errors import NegGenError
 from neggen.evaluation.ranking import evaluate_ranking
 from neggen.evaluation.significance import compare, holm
 from neggen.generation.backends.catalogue import CatalogueBackend
+from neggen.generation.record_files import read_records
 from neggen.models.ease import EASE
 from neggen.testing import checkerboard
 from neggen.workspace import Workspace, atomic_path, read_toml
@@ -145,6 +151,63 @@ def test_rows_that_start_from_a_tuned_row_share_its_fits(ready: Workspace) -> No
     assert all(
         n >= b - 1e-6 for n, b in zip(found["neggen"]["valid"], found["base"]["valid"], strict=True)
     )
+
+
+@pytest.mark.parametrize("learner", ["content-knn", None])
+def test_a_table_is_of_one_state_of_the_workspace(
+    ready: Workspace, learner: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"popularity": {"model": "popularity"}, "other": {"model": learner or "ease"}}
+    study = Study.parse({"seeds": 2, "rows": rows})
+    fit = run._fit
+
+    def rejecting(place: Place, study: Study, row: Row, *details: Any) -> Fit:
+        found = fit(place, study, row, *details)
+        if row.model == "popularity":  # meanwhile somebody rejects a description
+            records = read_records(ready.records_path)
+            records.head(-1).write_parquet(ready.records_path)
+        return found
+
+    monkeypatch.setattr(run, "_fit", rejecting)
+    if learner is None:
+        found = run_study(ready, study, "reviewed")["rows"]
+        assert all(len(row["diversity"]) == 3 for row in found.values()), "no distances of lists"
+        return
+    with pytest.raises(NegGenError, match="has changed while the study ran"):
+        run_study(ready, study, "reviewed")
+    monkeypatch.setattr(run, "_fit", fit)
+    found = run_study(ready, study, "reviewed")["rows"]
+    assert all(len(row["diversity"]) == 4 for row in found.values())
+
+
+def test_settings_are_chosen_on_the_state_that_is_tested(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"knn": {"model": "content-knn", "search": {"content": ["text", "descriptions"]}}}
+    study = Study.parse({"seeds": 1, "budget": 3, "rows": rows})
+    validate = Task.validate
+
+    def rejecting(task: Task, settings: Mapping[str, Any]) -> tuple[dict[str, float], float, float]:
+        records = read_records(ready.records_path)
+        records.head(-1).write_parquet(ready.records_path)
+        return validate(task, settings)
+
+    monkeypatch.setattr(Task, "validate", rejecting)
+    with pytest.raises(NegGenError, match="has changed while the study ran"):
+        run_study(ready, study, "reviewed")
+    monkeypatch.setattr(Task, "validate", validate)
+    assert run_study(ready, study, "reviewed")["rows"]["knn"]["tuning"]["trials"] == 3
+
+
+def test_which_descriptions_a_row_sees_means_nothing_beside_given_features(tmp_path: Path) -> None:
+    workspace, data = Workspace(tmp_path / "w"), checkerboard()
+    given = Features(
+        np.eye(len(data.item_ids), dtype=np.float32), np.ones(len(data.item_ids), bool)
+    )
+    save_dataset(workspace, data.replace(features={"text": given}), source="the checkerboard")
+    rows = {"lattice": {"model": "lattice", "modality": "own"}}
+    with pytest.raises(NegGenError, match="features of the items came with the data"):
+        run_study(workspace, Study.parse({"rows": rows}), "given")
 
 
 def test_processes_find_what_one_process_finds(ready: Workspace) -> None:

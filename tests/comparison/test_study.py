@@ -159,6 +159,22 @@ def test_the_packaged_ablations() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "model = 'mf'\nsettings = {sampler = 'generated'}",
+        "model = 'mf'\nsearch = {sampler = ['uniform', {name = 'generated'}]}",
+        "model = 'content-knn'",
+        "model = 'neggen'\nbase = 'plain'",
+        "model = 'neggen'\nbase = 'same'",
+    ],
+)
+def test_rows_that_may_say_which_descriptions_they_see(text: str) -> None:
+    same = "[rows.plain]\nmodel = 'mf'\n[rows.same]\nmodel = 'content-ease'\nmodality = 'own'\n"
+    row = parse(f"{same}[rows.a]\n{text}\nmodality = 'own'").rows["a"]
+    assert row.modality == "own"
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "Study.rows = {} is not allowed"),
@@ -174,6 +190,32 @@ def test_the_packaged_ablations() -> None:
         ("[rows.a]\nmodel = 'eas'", "In rows.a: There is no model 'eas'. Did you mean 'ease'?"),
         ("[rows.a]\nmodel = 'ease'\nnegatives = 'none at all'", "In rows.a: Row.negatives"),
         ("[rows.a]\nmodel = 'ease'\nsettings = {seed = 1}", "rows.a sets a seed"),
+        ("[rows.a]\nmodel = 'mf'\nsearch = {seed = [0, 1]}", "rows.a.search sets a seed"),
+        (f"{ROWS}[sweeps.seed]\nrow = 'neggen'\nvalues = [0, 1]", "sweeps.seed sets a seed"),
+        (
+            f"{ROWS}[sweeps.luck]\nrow = 'neggen'\nsetting = 'seed'\nvalues = [0, 1]",
+            "sweeps.luck sets a seed",
+        ),
+        (
+            "[rows.a]\nmodel = 'ease'\nnegatives = 'shuffled'",
+            "rows.a has negatives = 'shuffled', which changes nothing: ease with its settings",
+        ),
+        (
+            "[rows.a]\nmodel = 'mf'\nsettings = {sampler = 'dns'}\n"
+            "modality = 'own'\nnegatives = 'none'",
+            "rows.a has negatives = 'none' and modality = 'own', which changes nothing",
+        ),
+        (
+            "[rows.a]\nmodel = 'content-ease'\nmodality = 'own'\n"
+            "[rows.b]\nmodel = 'neggen'\nbase = 'a'",
+            "rows.b starts from 'a', which has modality = 'own', but a base learns from",
+        ),
+        (
+            "[rows.a]\nmodel = 'content-ease'\nnegatives = 'none'\n"
+            "[rows.b]\nmodel = 'neggen'\nbase = 'a'\nnegatives = 'none'\n"
+            "[rows.c]\nmodel = 'neggen'\nsame_search_as = 'b'\nnegatives = 'shuffled'",
+            "rows.c starts from 'a', which has negatives = 'none'",
+        ),
         ("[rows.a]\nmodel = 'ease'\nsettings = {lamda = 1}", "In rows.a: 'lamda' is not a setting"),
         ("[rows.a]\nmodel = 'ease'\nsearch = {lamda = [1]}", "In rows.a.search: 'lamda' is not"),
         (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,24 @@ def test_a_search_in_two_goes_is_the_search_in_one(groups: Workspace, tmp_path: 
     assert len({trial.params["regularization"] for trial in after[1:]}) == 13
     assert tuned(groups, study_of(RANGE, budget=14), parts) == in_two
     assert tuned(groups, study_of(RANGE, budget=5), parts).trials == 5, "more do not count"
+
+
+def test_two_that_tune_the_same_row_share_its_trials(
+    groups: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate, tried = Task.validate, []
+
+    def taking_a_moment(task: Task, settings: Mapping[str, Any]) -> tuple[float, ...]:
+        tried.append(settings)
+        time.sleep(0.1)
+        return validate(task, settings)
+
+    monkeypatch.setattr(Task, "validate", taking_a_moment)
+    study = study_of({"regularization": {"low": 1.0, "high": 1e5, "log": True}}, budget=4)
+    with ThreadPoolExecutor(2) as both:
+        found = list(both.map(lambda _: tuned(groups, study, tmp_path / "t.db"), range(2)))
+    assert len(tried) == len(stored(tmp_path / "t.db")) == 4
+    assert found[0] == found[1]
 
 
 def test_a_larger_budget_tries_what_is_left_of_a_grid(groups: Workspace, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import neggen
 from neggen.comparison.loading import (
     split_data,
     varied_data,
+    whole_data,
     without_test,
 )
 from neggen.comparison.metering import Meter
@@ -75,6 +76,9 @@ class Fit:
         cost: what fitting took.
         evaluation_seconds: how long scoring and ranking took, by part.
         per_user_path: a Parquet file with ``part``, ``user_id`` and every figure.
+        content_hash: of the data.
+        vectors_hash: of the vectors that it learned from; None if it did not learn from any.
+        described_by: a hash of the vectors that tell the distances within lists; None without any.
     """
 
     settings: dict[str, Any]
@@ -84,33 +88,39 @@ class Fit:
     cost: Cost
     evaluation_seconds: dict[str, float]
     per_user_path: Path
+    content_hash: str
+    vectors_hash: str | None
+    described_by: str | None
 
 
 class Task:
     """A row on the data of one seed, ready to be fitted with these or those settings.
 
-    Whatever is fitted is given data without the test part.
+    Whatever is fitted is given data without the test part, and the same data each time: what others
+    change in the workspace meanwhile is for the next task.
     """
 
     def __init__(
         self, workspace: Workspace, row: Row, split: SplitConfig, seed: int, device: str
     ) -> None:
-        """Load the data.
-
-        Raises:
-            NegGenError: If the workspace has records without vectors.
-        """
+        """Load the data, with vectors if the workspace has all of them."""
         self._workspace, self._row, self._split = workspace, row, split
         self._cls, self._seed, self._device = model_class(row.model), seed, device
         self._cache = workspace.studies_dir / "cache"
         self._plain = split_data(workspace, split, described=False)
-        self.data = split_data(workspace, split, described=workspace.records_path.is_file())
+        self.data = whole_data(workspace, split)
+        self._given: dict[bool, tuple[Dataset, str]] = {}  # with pictures and without
+
+    @property
+    def described_by(self) -> str | None:
+        """A hash of the vectors that tell the distances within lists, of any row; None without."""
+        return None if self.data.vectors is None else self.data.vectors.content_hash
 
     def identity(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that decides a fit; ``settings`` are changes to the defaults.
 
         Raises:
-            NegGenError: If a setting is wrong.
+            NegGenError: If a setting is wrong, or the row needs vectors that are not there.
         """
         return self._identity(self._cls, self._config(self._cls, settings))
 
@@ -129,9 +139,7 @@ class Task:
 
         An interrupted fit goes on from its last checkpoint.
         """
-        vectors = self.data.vectors  # of any row: the distances of its lists are measured by them
-        described_by = None if vectors is None else vectors.content_hash
-        identity = {**self.identity(settings), "described_by": described_by}
+        identity = {**self.identity(settings), "described_by": self.described_by}
         path = self._cache / "fits" / f"{_key(identity)}.json"
         table_path = path.with_suffix(".parquet")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +149,15 @@ class Task:
                 self._fit_to(path, table_path, identity, settings)
                 found = json.loads(path.read_text(encoding="utf-8"))
         identity, cost = found.pop("identity"), Cost(**found.pop("cost"))
-        return Fit(settings=identity["settings"], cost=cost, per_user_path=table_path, **found)
+        return Fit(
+            settings=identity["settings"],
+            cost=cost,
+            per_user_path=table_path,
+            content_hash=identity["content_hash"],
+            vectors_hash=identity.get("vectors_hash"),
+            described_by=identity["described_by"],
+            **found,
+        )
 
     def _fit_to(
         self, path: Path, table_path: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]
@@ -224,10 +240,13 @@ class Task:
         model, row = cls(config), self._row
         if not model.wants_vectors(self._plain):
             return without_test(self._plain), None
-        return varied_data(
-            self._workspace, self._split, row.negatives, row.modality, self._seed, self._device,
-            pictures=asks_for_pictures(config),
-        )  # fmt: skip
+        pictures = asks_for_pictures(config)
+        if pictures not in self._given:
+            self._given[pictures] = varied_data(
+                self._workspace, self._split, row.negatives, row.modality, self._seed,
+                self._device, pictures=pictures,
+            )  # fmt: skip
+        return self._given[pictures]
 
     def _per_user(self, ranked: Mapping[str, Ranked]) -> pl.DataFrame:
         return pl.concat(

@@ -13,6 +13,7 @@ from neggen.data.dataset import Dataset
 from neggen.data.store import load_dataset
 from neggen.data.tables import PARTS
 from neggen.encoding.pictures import with_pictures
+from neggen.errors import NegGenError
 from neggen.runs import with_vectors
 from neggen.workspace import Workspace
 
@@ -29,6 +30,15 @@ def split_data(workspace: Workspace, split: SplitConfig, *, described: bool) -> 
         NegGenError: If the workspace lacks what is asked for.
     """
     return _split(workspace.path, split, described, _stamp(workspace))
+
+
+def whole_data(workspace: Workspace, split: SplitConfig) -> Dataset:
+    """Return the data of a split, with records and vectors if all of these are there."""
+    kept = workspace.records_path, workspace.vectors_manifest_path
+    described = all(path.is_file() for path in kept) and _is_whole(
+        workspace.path, _stamp(workspace)
+    )
+    return split_data(workspace, split, described=described)
 
 
 def varied_data(
@@ -85,6 +95,15 @@ def _split(path: Path, split: SplitConfig, described: bool, stamp: Stamp) -> Dat
 def _described(path: Path, stamp: Stamp) -> Dataset:
     workspace = Workspace(path)
     return with_vectors(workspace, load_dataset(workspace))
+
+
+@lru_cache(maxsize=KEPT)
+def _is_whole(path: Path, stamp: Stamp) -> bool:
+    try:
+        _described(path, stamp)
+    except NegGenError:  # which tells those who need the vectors what is missing
+        return False
+    return True
 
 
 @lru_cache(maxsize=KEPT)

@@ -17,7 +17,9 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from neggen.comparison.checking import check_sight, says
 from neggen.comparison.fitting import Fit, Task
+from neggen.comparison.loading import split_data
 from neggen.comparison.rows import Row
 from neggen.comparison.space import with_settings
 from neggen.comparison.study import Study
@@ -67,7 +69,7 @@ def run_study(
         What ``results.json`` holds.
 
     Raises:
-        NegGenError: If the workspace lacks what the study needs.
+        NegGenError: If the workspace lacks what the study needs, or if it changes meanwhile.
     """
     if not re.fullmatch(r"\w[\w.-]*", name) or name == "cache":
         raise NegGenError(
@@ -80,6 +82,7 @@ def run_study(
     study = study.on(labeled=labeled)
     rows = _rows_that_can_be(workspace, study)
     _check_part(workspace, study)
+    _check_sight(workspace, study, rows)
     tuned = _tune_all(place, study, rows, tell)
     chosen = {row: found.params for row, found in tuned.items()}
 
@@ -101,7 +104,9 @@ def run_study(
         for fits in wanted.values()
         for row, settings, seed in fits
     ]
-    found = iter(_all(place, calls, "Fitting and testing", tell))
+    fitted = _all(place, calls, "Fitting and testing", tell)
+    _check_unchanged(workspace, list(tuned.values()), fitted)
+    found = iter(fitted)
     fits = {key: [next(found) for _ in tasks] for key, tasks in wanted.items()}
     known = {"writers": _writers(workspace), "labeled": labeled}
     results = {**summarize(study, rows, tuned, fits), **known}
@@ -215,6 +220,28 @@ def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:
             f"out; give a row without 'modality'."
         )
     return rows
+
+
+def _check_sight(workspace: Workspace, study: Study, rows: Sequence[str]) -> None:
+    saying = [row for row in rows if says(study.rows[row])]
+    if saying:
+        data = split_data(workspace, study.split_config(0), described=False)
+        check_sight(study, saying, data)
+
+
+def _check_unchanged(workspace: Workspace, tuned: Sequence[Tuned], fits: Sequence[Fit]) -> None:
+    """Refuse to put into one table what was made from different data or descriptions.
+
+    Descriptions count only where some row learns from them.
+    """
+    contents = {fit.content_hash for fit in fits}
+    described = {fit.described_by for fit in fits} | {found.described_by for found in tuned}
+    learned = any(fit.vectors_hash is not None for fit in fits)
+    if len(contents) > 1 or (learned and len(described - {None}) > 1):
+        raise NegGenError(
+            f"{workspace.path} has changed while the study ran, so that its rows do not go "
+            f"together; give the same command again, which fits anew only what has changed."
+        )
 
 
 def _check_part(workspace: Workspace, study: Study) -> None:

@@ -43,15 +43,16 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from neggen.comparison.checking import check
 from neggen.comparison.rows import Row, Sweep
 from neggen.comparison.source import Source
-from neggen.comparison.space import Space, build, read_space, samples, usual_space, with_settings
+from neggen.comparison.space import Space, build, read_space, usual_space, with_settings
 from neggen.config import (
     NegGenConfig,
     SplitConfig,
     TrainConfig,
 )
-from neggen.errors import NegGenError, nearest
+from neggen.errors import NegGenError
 from neggen.models import MODELS, model_class
 from neggen.overrides import merged
 from neggen.recipe import Divided
@@ -113,7 +114,7 @@ class Study(Divided):
         if "data" in values:
             values["data"] = build("data", Source, values["data"])
         study = cls.build(values)
-        study._check()
+        check(study)
         return study
 
     def on(self, *, labeled: bool) -> Self:
@@ -164,57 +165,6 @@ class Study(Divided):
             found = {**found, **base}
         return with_settings(merged(found, row.settings), chosen.get(name, {}))
 
-    def _check(self) -> None:
-        for name, row in self.rows.items():
-            _try_settings(f"rows.{name}", row.model, {})  # whether there is such a model
-            if row.against is not None:
-                self._known(row.against, f"rows.{name}.against")
-            if "seed" in row.settings:
-                raise NegGenError(f"rows.{name} sets a seed, which the seeds of the study decide.")
-            if row.same_search_as is not None and row.search is not None:
-                raise NegGenError(f"rows.{name} has both search and same_search_as; give one.")
-            for key in ("same_search_as", "base"):
-                if (other := getattr(row, key)) is None:
-                    continue
-                self._known(other, f"rows.{name}.{key}")
-                if getattr(self.rows[other], key) is not None or other == name:
-                    raise NegGenError(
-                        f"rows.{name}.{key} = '{other}' must name a row that has no {key} itself."
-                    )
-            if row.base is not None and (row.model != "neggen" or "base" in row.settings):
-                raise NegGenError(
-                    f"rows.{name} has a base, which only a neggen row can have that has no "
-                    "settings.base beside it."
-                )
-            if (other := row.same_search_as) and self.rows[other].model != row.model:
-                raise NegGenError(
-                    f"rows.{name}.same_search_as = '{other}' must name a row of the same model."
-                )
-        if self.reference is not None:
-            self._known(self.reference, "reference")
-        for name, sweep in self.sweeps.items():
-            self._known(sweep.row, f"sweeps.{name}.row")
-        self._check_settings()
-
-    def _check_settings(self) -> None:
-        """See that every setting that will be asked for exists, before anything is trained."""
-        for name, row in self.rows.items():
-            settings = self.settings(name)
-            _try_settings(f"rows.{name}", row.model, settings)
-            for key, values in (row.search or {}).items():
-                for value in samples(values):
-                    changed = with_settings(settings, {key: value})
-                    _try_settings(f"rows.{name}.search", row.model, changed)
-        for name, sweep in self.sweeps.items():
-            for value in sweep.values:
-                changed = with_settings(self.settings(sweep.row), {sweep.setting or name: value})
-                _try_settings(f"sweeps.{name}", self.rows[sweep.row].model, changed)
-
-    def _known(self, row: str, where: str) -> None:
-        if row not in self.rows:
-            hint = nearest(row, self.rows) or f" Rows: {', '.join(self.rows)}."
-            raise NegGenError(f"{where} = '{row}' is no row of the study.{hint}")
-
 
 def slug(title: str) -> str:
     """Return a file name for a title.
@@ -231,14 +181,6 @@ def _chosen_by(model: str, metric: str) -> dict[str, Any]:
         return {}
     figure, _, k = metric.partition("@")
     return {"metric": metric if int(k) in VALIDATION_KS else f"{figure}@20"}
-
-
-def _try_settings(where: str, model: str, settings: Mapping[str, Any]) -> None:
-    try:
-        cls = model_class(model)
-        cls(cls.config_class.build(settings))
-    except NegGenError as error:
-        raise NegGenError(f"In {where}: {error}") from None
 
 
 def _row(name: str, values: Any) -> Row:

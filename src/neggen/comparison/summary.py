@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,8 @@ from neggen.comparison.study import Study
 from neggen.comparison.tuning import Tuned
 from neggen.evaluation.significance import compare_over_seeds, holm
 
+DISTANCE = "intra_list_distance@20"
+"""Of the figures beyond accuracy, the one that is measured by descriptions."""
 SHOWN = ("recall@20", "ndcg@20")
 """Figures that every table shows."""
 
@@ -32,7 +34,9 @@ def summarize(
         tuned: what tuning chose, by row.
         fits: by seed, under ``("row", name)`` and ``("sweep", name, number of the value)``.
     """
-    found = {name: _row(study, name, tuned, fits["row", name]) for name in rows}
+    described_by = {fit.described_by for of_row in fits.values() for fit in of_row}
+    apart = {DISTANCE} if len(described_by) > 1 else set()  # measured by different vectors
+    found = {name: _row(study, name, tuned, fits["row", name], apart) for name in rows}
     pairs = {
         name: other
         for name in rows
@@ -88,7 +92,11 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def _row(
-    study: Study, name: str, tuned: Mapping[str, Tuned], fits: Sequence[Fit]
+    study: Study,
+    name: str,
+    tuned: Mapping[str, Tuned],
+    fits: Sequence[Fit],
+    left_out: Collection[str],
 ) -> dict[str, Any]:
     own, base, part = tuned[study.tuned_row(name)], study.rows[name].base, study.part
     tuning = {
@@ -121,6 +129,7 @@ def _row(
         "diversity": {
             figure: [fit.diversity[part][figure] for fit in fits]
             for figure in fits[0].diversity[part]
+            if figure not in left_out
         },
         "against": None,
     }

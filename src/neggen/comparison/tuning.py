@@ -13,7 +13,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -60,6 +60,7 @@ class Tuned:
         out_of_time: whether the time was over before the trials were.
         importance: how much of the variation each setting explains (PED-ANOVA, Watanabe et al.
             2023), most first; empty where there are too few trials to tell.
+        described_by: a hash of the workspace's vectors meanwhile; None without any.
     """
 
     params: dict[str, Any]
@@ -69,6 +70,7 @@ class Tuned:
     seconds: float = 0.0
     out_of_time: bool = False
     importance: dict[str, float] = field(default_factory=dict)
+    described_by: str | None = None
 
 
 def tune(
@@ -82,6 +84,8 @@ def tune(
     on_trial: OnTrial | None = None,
 ) -> Tuned:
     """Choose the settings of a row.
+
+    Whoever else tunes the same row by these trials is waited for, and finds them done.
 
     Args:
         workspace: the data.
@@ -107,43 +111,47 @@ def tune(
     trials = _stored(trials_path, name, told)
     this_time = uuid4().hex
     own_base = any(setting.split(".")[0] in ("base", "backbone") for setting in space)
-    while True:
-        kept = [
-            trial
-            for trial in trials.get_trials(deepcopy=False)
-            if trial.user_attrs.get(PASSING, this_time) == this_time
-        ]
-        finished, time_is_over = _in_time(kept[: study.budget], 60 * study.minutes)
-        stands = any(
-            not trial.params for trial in finished
-        )  # whether the row as it stands was tried
-        tried = [trial.params for trial in finished if trial.params]
-        untried = None if grid is None else [point for point in grid if point not in tried]
-        left = len(finished) + len(untried or ()) + (not stands)
-        count = study.budget if untried is None else min(study.budget, left)
-        out_of_time = time_is_over and len(finished) < count
-        if on_trial is not None:
-            on_trial(len(finished), len(finished) if out_of_time else count)
-        if out_of_time or len(finished) == count:
-            return _best(name, finished, space, out_of_time)
-        if not stands:
-            params: dict[str, Any] = {}
-        elif untried is not None:
-            params = untried[0]
-        else:
-            # Drawn in memory, so that a trial is in the file only when it is finished.
-            sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
-            params = _in_memory(finished, sampler).ask(dimensions).params
-        outcome = _known(finished, params) or _try(
-            task, with_settings(settings, decoded(params, space)), study.metric, this_time, own_base
-        )
-        trials.add_trial(
-            optuna.trial.create_trial(
-                params=params,
-                distributions={key: dimensions[key] for key in params},
-                **outcome,
+    with FileLock(trials_path.with_name(f"{trials_path.stem}-{_digest([name, *told])}.lock")):
+        while True:
+            kept = [
+                trial
+                for trial in trials.get_trials(deepcopy=False)
+                if trial.user_attrs.get(PASSING, this_time) == this_time
+            ]
+            finished, time_is_over = _in_time(kept[: study.budget], 60 * study.minutes)
+            stands = any(not trial.params for trial in finished)  # the row as it stands was tried
+            tried = [trial.params for trial in finished if trial.params]
+            untried = None if grid is None else [point for point in grid if point not in tried]
+            left = len(finished) + len(untried or ()) + (not stands)
+            count = study.budget if untried is None else min(study.budget, left)
+            out_of_time = time_is_over and len(finished) < count
+            if on_trial is not None:
+                on_trial(len(finished), len(finished) if out_of_time else count)
+            if out_of_time or len(finished) == count:
+                best = _best(name, finished, space, out_of_time)
+                return replace(best, described_by=task.described_by)
+            if not stands:
+                params: dict[str, Any] = {}
+            elif untried is not None:
+                params = untried[0]
+            else:
+                # Drawn in memory, so that a trial is in the file only when it is finished.
+                sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
+                params = _in_memory(finished, sampler).ask(dimensions).params
+            outcome = _known(finished, params) or _try(
+                task,
+                with_settings(settings, decoded(params, space)),
+                study.metric,
+                this_time,
+                own_base,
             )
-        )
+            trials.add_trial(
+                optuna.trial.create_trial(
+                    params=params,
+                    distributions={key: dimensions[key] for key in params},
+                    **outcome,
+                )
+            )
 
 
 def import_optuna() -> Any:
@@ -206,16 +214,19 @@ def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, 
 
 def _stored(path: Path, name: str, decides: Sequence[Any]) -> Trials:
     """Open the trials of a row; what decides them is in their name, so none can be stale."""
-    told = json.dumps(decides, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # others may be about to make the file, too
         trials: Trials = import_optuna().create_study(
             storage=f"sqlite:///{path}",
-            study_name=f"{name} {hashlib.sha256(told.encode()).hexdigest()[:12]}",
+            study_name=f"{name} {_digest(decides)}",
             direction="maximize",
             load_if_exists=True,
         )
     return trials
+
+
+def _digest(decides: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _in_memory(finished: list[FrozenTrial], sampler: BaseSampler | None = None) -> Trials:
