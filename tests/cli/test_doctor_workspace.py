@@ -16,14 +16,14 @@ from neggen.cli.checkup.workspace import workspace_checks
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.shop import make_shop
-from neggen.data.store import UNFINISHED, load_dataset, save_dataset
+from neggen.data.store import load_dataset, save_dataset
 from neggen.encoding.store import encode
 from neggen.encoding.text import EMBEDDED
 from neggen.errors import NegGenError
 from neggen.generation.journal.owner import Owner, owners_folder
 from neggen.generation.record_files import read_records
 from neggen.runs import Run, train_run
-from neggen.workspace import Workspace, read_toml, write_toml
+from neggen.workspace import UNFINISHED, Workspace, read_toml, write_toml
 
 if TYPE_CHECKING:
     from conftest import Cli

@@ -26,8 +26,7 @@ from neggen.data.stored_files import (
 from neggen.data.tables import PARTS, with_parts
 from neggen.data.vectors import Features, ItemGraph
 from neggen.errors import NegGenError
-from neggen.workspace import UNFINISHED as UNFINISHED
-from neggen.workspace import Workspace, read_toml, write_text, write_toml
+from neggen.workspace import UNFINISHED, Workspace, read_toml, write_text, write_toml
 
 STAGED = ".imported"
 """The folder in a workspace that new data are written to, before they replace the old."""

@@ -21,7 +21,7 @@ def given_token(file: Path | None, environment: str | None) -> str | None:
     if file is None:
         return (environment or "").strip() or None
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NegGenError(f"The token file {file} cannot be read: {error}.") from None
 

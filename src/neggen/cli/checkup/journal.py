@@ -27,7 +27,8 @@ def check_journal(place: Workspace) -> str:
             if row["quick_check"] != "ok":
                 raise NegGenError(
                     f"The journal {listing.path} is damaged ({row['quick_check']}); save what can "
-                    f"be read with: neggen journal {quoted(path)} --export FILE.jsonl"
+                    f"be read with: neggen journal {quoted(path)} --export FILE.jsonl; then move "
+                    f"the journal away and --restore FILE.jsonl"
                 )
         sides, warning = listing.sides(), listing.warning
         batched = listing.waiting_exports()

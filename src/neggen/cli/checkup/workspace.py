@@ -78,13 +78,7 @@ class Checkup:
 
     def workspace(self) -> str:
         """Whether the tables are whole and those that were imported."""
-        from neggen.data.store import UNFINISHED
-
-        if (self.path / UNFINISHED).exists():
-            raise NegGenError(
-                f"An import into {self.path} was interrupted; give the same neggen import command "
-                "again."
-            )
+        Workspace(self.path).refuse_unfinished()
         imported = Workspace.open(self.path).manifest().get("content_hash")
         try:
             self._data  # noqa: B018 (which reads it)

@@ -95,7 +95,7 @@ class Prompts:
                 f"{nearest(path.stem, self.templates)}"
             )
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise NegGenError(f"The prompt {path} cannot be read as UTF-8 ({error}).") from None
         if not text.strip():
