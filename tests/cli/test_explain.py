@@ -59,7 +59,7 @@ def test_the_table_names_attributes_with_their_bars(cli: Cli, run: Run) -> None:
     for row in rows:
         contribution = f"{row['contribution']:+.4f}".replace("-0.0000", "0.0000")
         line = next(line for line in shown.splitlines() if contribution in line)
-        length = round(20 * abs(row["share"]))
+        length = round(10 * abs(row["share"]))
         assert line.count("█" if row["share"] > 0 else "░") == length
         assert row["value"].split()[0] in line
     assert rows[0]["item_id"] in shown

@@ -10,7 +10,7 @@ from neggen.cli.catalogue import DeviceOption, JsonOption
 from neggen.cli.learning import RunArgument
 from neggen.cli.output import console, print_json, print_table, say
 
-BAR = 20
+BAR = 10
 """Characters of a bar that stands for all of an item's contributions."""
 
 
