@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Balance:
             means[:, m] = positive.mean(0), negative.mean((0, 1))
             difference = positive - means[0, m] - contrast * (negative - means[1, m]).mean(1)
             scale[m] = max(np.sqrt(np.square(difference).sum(1).mean()), 1e-6)
-        return cls(vectors.modalities, *means, scale, vectors.reads, vectors.encoder)
+        return cls(vectors.modalities, means[0], means[1], scale, vectors.reads, vectors.encoder)
 
     def apply(self, vectors: ItemVectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Center and scale vectors; those of missing modalities become zero.
@@ -111,9 +111,9 @@ class Balance:
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Take back what :meth:`tensors` returned."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        words = json.loads(arrays.pop("words").tobytes())
-        return cls(**{**words, "modalities": tuple(words["modalities"])}, **arrays)
+        found: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        found |= json.loads(found.pop("words").tobytes())
+        return cls(**{**found, "modalities": tuple(found["modalities"])})
 
 
 def with_catalog(vectors: ItemVectors) -> ItemVectors:

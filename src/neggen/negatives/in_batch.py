@@ -82,7 +82,7 @@ class InBatch(Sampler):
         """Return users and items of interactions, among them all of some users."""
         if users.is_cuda:
             return self._rows, self._columns
-        distinct = users.unique()
+        distinct = torch.unique(users)
         first = self._starts[distinct]
         counts = self._starts[distinct + 1] - first
         before = counts.cumsum(0) - counts
