@@ -26,7 +26,7 @@ def test_refuses_a_folder_that_is_no_workspace(tmp_path: Path) -> None:
 
 def test_an_import_that_was_interrupted_is_named(tmp_path: Path) -> None:
     (tmp_path / UNFINISHED).write_text("somewhere")
-    with pytest.raises(NegGenError, match=r"was interrupted; give the same neggen import command"):
+    with pytest.raises(NegGenError, match=r"was interrupted, or is on its way"):
         Workspace.open(tmp_path)
 
 

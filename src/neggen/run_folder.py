@@ -41,6 +41,7 @@ class Run:
         self.history_path = self.folder / "history.json"
         self.metrics_path = self.folder / "metrics.json"
         self.checkpoint_dir = self.folder / "checkpoints"
+        self.replacing_path = self.checkpoint_dir / "replacing.json"
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -122,7 +123,7 @@ class Run:
 
     def begin_anew(self, identity: Mapping[str, Any]) -> None:
         """Forget a training of something else that was interrupted, and what trackers know."""
-        note = self.checkpoint_dir / "replacing.json"
+        note = self.replacing_path
         told = json.dumps(identity, sort_keys=True)
         if note.is_file() and note.read_text(encoding="utf-8") == told:
             return  # it goes on
@@ -139,7 +140,8 @@ def finished_runs(workspace: Workspace) -> list[Run]:
 
 def unfinished_runs(workspace: Workspace) -> list[Run]:
     """Return the runs that are being trained, or whose training was interrupted, by name."""
-    return [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/checkpoints"))]
+    begun = [Run(path.parent) for path in sorted(workspace.runs_dir.glob("*/checkpoints"))]
+    return [run for run in begun if not run.manifest_path.is_file() or run.replacing_path.is_file()]
 
 
 @contextmanager

@@ -131,6 +131,7 @@ def _train(
 ) -> None:
     started = time.monotonic()
     model.fit(data, FitContext(run.checkpoint_dir, on_epoch))
+    seconds = round(time.monotonic() - started, 2)
     shares = modality_shares(model, data) if isinstance(model, NegGen) and data.holds_out else None
     if not writes():
         first_says(True)  # that the run is written
@@ -139,7 +140,6 @@ def _train(
     model.save(run.model_dir)
     history = {phase: [asdict(log) for log in logs] for phase, logs in model.history.items()}
     write_text(run.history_path, json.dumps(history))
-    seconds = round(time.monotonic() - started, 2)
     about = {"seconds": seconds, "neggen": neggen.__version__, "modality_shares": shares}
     write_toml(run.manifest_path, {**identity, **about})
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)

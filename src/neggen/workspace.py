@@ -94,8 +94,8 @@ class Workspace:
         """Raise NegGenError if an import was interrupted, or is on its way."""
         if (self.path / UNFINISHED).exists():
             raise NegGenError(
-                f"An import into {self.path} was interrupted; give the same neggen import command "
-                "again."
+                f"An import into {self.path} was interrupted, or is on its way; in the first case, "
+                f"give the same neggen import command again."
             )
 
     def manifest(self, *needed: str) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def test_a_table_is_of_one_state_of_the_workspace(
 
     def rejecting(place: Place, study: Study, row: Row, *details: Any) -> Fit:
         found = fit(place, study, row, *details)
-        if row.model == "popularity":  # meanwhile somebody rejects a description
+        if row.model == (learner or "popularity"):  # meanwhile somebody rejects a description
             records = read_records(ready.records_path)
             records.head(-1).write_parquet(ready.records_path)
         return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -202,7 +204,7 @@ def test_what_goes_wrong_while_it_is_written_leaves_the_earlier_data(
         digest = hashlib.sha256(picture.read_bytes()).hexdigest()
         assert digest == held.item_table["image_sha256"][0]
         names = {path.name for path in workspace.path.iterdir() if path.name.startswith(".")}
-        assert names == set()
+        assert names == {".locks"}
 
     monkeypatch.setattr(stored_files, "save_file", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -224,12 +226,30 @@ def test_an_import_interrupted_in_place_leaves_no_workspace(
     other = data.replace(test_sets={})
     with pytest.raises(KeyboardInterrupt):
         save_dataset(workspace, other, source="here", overwrite=True)
-    with pytest.raises(NegGenError, match=r"was interrupted; give the same neggen import command"):
+    with pytest.raises(NegGenError, match=r"was interrupted, or is on its way"):
         Workspace.open(workspace.path)
     monkeypatch.undo()
     assert save_dataset(workspace, other, source="here", overwrite=True)
     assert load_dataset(workspace).content_hash == other.content_hash
     assert not list(workspace.path.rglob("*.tmp"))
+
+
+def test_one_process_at_a_time_imports(
+    data: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, refused = store.copy_pictures, []
+
+    def import_it_too(*details: Any) -> None:
+        with ThreadPoolExecutor(1) as other:
+            options = {"source": "there", "overwrite": True}
+            refused.append(other.submit(save_dataset, workspace, data, **options).exception())
+        copy(*details)
+
+    monkeypatch.setattr(store, "copy_pictures", import_it_too)
+    save_dataset(workspace, data, source="here")
+    assert "Another process is importing" in str(refused[0])
+    assert Workspace.open(workspace.path).manifest()["source"] == "here"
+    assert load_dataset(workspace).content_hash == data.content_hash
 
 
 @pytest.mark.parametrize("step", ["write_parquet", "save_file", "copy_pictures", "put_in_place"])

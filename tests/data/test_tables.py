@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from neggen.data.attributes import texts_of
 from neggen.data.dataset import Dataset
 from neggen.errors import NegGenError
 
@@ -165,9 +166,12 @@ def test_text_leaves_out_ids_links_and_binary_data() -> None:
             "thumbnail": [b"\xff", b""],
             "hourly rate": [1.0, float("nan")],
             "genres": [["Drama", None, "War"], []],
+            "paths": [[["Home", "Tea"]], []],
         }
     )
     data = Dataset.from_frames(LOG, items)
-    assert data.item_text(0) == "hourly rate: 1.0\ngenres: Drama, War"
+    text = "hourly rate: 1.0\ngenres: Drama, War\npaths: ['Home', 'Tea']"
+    assert data.item_text(0) == text
+    assert list(texts_of(data.item_table)) == [data.item_text(0), None]
     assert data.item_text(1) is None
     assert "thumbnail (binary data)" in data.notes[0]

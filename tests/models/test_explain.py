@@ -331,6 +331,8 @@ def test_refusals_say_what_to_do(model: NegGen, data: Dataset, encoder: TextEnco
     refused("'ease' does not score by descriptions", model=EASE().fit(data))
     refused("have no records", data=data.replace(records=None))
     refused("have no vectors", data=data.replace(vectors=None))
+    others = replace(data.vectors, encoder="another")
+    refused("is another one than the data were encoded with", data=data.replace(vectors=others))
     refused("is not fitted", model=NegGen())
     refused("fitted on other users or items", data=data.replace(item_ids=data.item_ids.reverse()))
 

@@ -37,6 +37,7 @@ def test_what_neggen_was_given_to_stand_on_stays() -> None:
     model.base = EASE()
     assert model.set_params(alpha=0.0).base is model.base
     assert clone(model).base is model.base
+    assert model.set_params(backbone="mf").base is None
 
 
 def test_a_changed_model_has_to_be_fitted_again() -> None:

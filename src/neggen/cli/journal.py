@@ -224,6 +224,11 @@ def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
         print_json({"file": str(path), **counts, "damage": listing.damage})
         return
     say(f"{_lines(counts)} saved to {path}.")
+    if listing.damage is None and (waiting := listing.waiting_exports()):
+        say(
+            f"{counted(waiting, 'question')} out in batches are not in it: bring their results in, "
+            f"then save again."
+        )
     if listing.damage is not None:
         place = quoted(listing.path.parent)
         say(
@@ -235,8 +240,10 @@ def _export(listing: JournalListing, path: Path, as_json: bool) -> None:
 
 def _restore(place: Workspace, path: Path, as_json: bool) -> None:
     from neggen.generation.journal.backup import restore
+    from neggen.generation.reviews import known_reviews
 
-    counts = restore(place.journal_path, path)
+    known = known_reviews(place.records_path) if place.records_path.is_file() else 0
+    counts = restore(place.journal_path, path, known)
     if as_json:
         print_json({"file": str(path), **counts})
         return

@@ -22,17 +22,19 @@ def runs(workspace: WorkspaceArgument, as_json: JsonOption = False) -> None:
 
     place = Workspace.open(workspace)
     held = place.manifest("content_hash")["content_hash"]
-    found, remarks = [], []
+    found, rows, remarks = [], [], []
     for run in finished_runs(place):
         try:
-            found.append(_described(run))
+            described = _described(run)
+            rows.append(_row(described))
+            found.append(described)
             run.require_data(held)
         except NegGenError as error:
             remarks.append(str(error))
     if as_json:
         print_json(found)
-    elif found:
-        print_table(list(_row(found[0])), [list(_row(each).values()) for each in found])
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
         remarks.append(f"{place.path} holds no finished run: neggen train makes one.")
     for run in unfinished_runs(place):

@@ -82,12 +82,17 @@ def check_sight(study: Study, rows: Iterable[str], data: Dataset | None = None) 
         row = study.rows[name]
         if not (said := says(row)):
             continue
-        models = (_built(*each) for each in _all_settings(study, [name]))
-        if not any(model.wants_vectors(learned_from) for model in models):
+        if not learns(study, name, learned_from):
             raise NegGenError(
                 f"rows.{name} has {said}, which changes nothing: {row.model} with its settings "
                 f"does not learn from descriptions{why}; leave that out."
             )
+
+
+def learns(study: Study, row: str, data: Dataset) -> bool:
+    """Return whether a row, with any settings it may get, learns from descriptions of data."""
+    models = (_built(*each) for each in _all_settings(study, [row]))
+    return any(model.wants_vectors(data) for model in models)
 
 
 def says(row: Row) -> str:

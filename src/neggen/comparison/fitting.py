@@ -107,7 +107,7 @@ class Task:
         self._workspace, self._row, self._split = workspace, row, split
         self._cls, self._seed, self._device = model_class(row.model), seed, device
         self._cache = workspace.studies_dir / "cache"
-        self._plain = split_data(workspace, split, described=False)
+        self.plain = split_data(workspace, split, described=False)
         self.data = whole_data(workspace, split)
         self._given: dict[bool, tuple[Dataset, str]] = {}  # with pictures and without
 
@@ -238,8 +238,8 @@ class Task:
     def _known(self, cls: type[Recommender], config: ModelConfig) -> tuple[Dataset, str | None]:
         """Return what a model is given, the row's variant, and the hash of its vectors if any."""
         model, row = cls(config), self._row
-        if not model.wants_vectors(self._plain):
-            return without_test(self._plain), None
+        if not model.wants_vectors(self.plain):
+            return without_test(self.plain), None
         pictures = asks_for_pictures(config)
         if pictures not in self._given:
             self._given[pictures] = varied_data(

@@ -34,11 +34,10 @@ def split_data(workspace: Workspace, split: SplitConfig, *, described: bool) -> 
 
 def whole_data(workspace: Workspace, split: SplitConfig) -> Dataset:
     """Return the data of a split, with records and vectors if all of these are there."""
+    stamp = _stamp(workspace)
     kept = workspace.records_path, workspace.vectors_manifest_path
-    described = all(path.is_file() for path in kept) and _is_whole(
-        workspace.path, _stamp(workspace)
-    )
-    return split_data(workspace, split, described=described)
+    described = all(path.is_file() for path in kept) and _is_whole(workspace.path, stamp)
+    return _split(workspace.path, split, described, stamp)
 
 
 def varied_data(

@@ -17,7 +17,7 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neggen.comparison.checking import check_sight, says
+from neggen.comparison.checking import check_sight, learns
 from neggen.comparison.fitting import Fit, Task
 from neggen.comparison.loading import split_data
 from neggen.comparison.rows import Row
@@ -82,7 +82,7 @@ def run_study(
     study = study.on(labeled=labeled)
     rows = _rows_that_can_be(workspace, study)
     _check_part(workspace, study)
-    _check_sight(workspace, study, rows)
+    _check_descriptions(workspace, study, rows)
     tuned = _tune_all(place, study, rows, tell)
     chosen = {row: found.params for row, found in tuned.items()}
 
@@ -222,25 +222,27 @@ def _rows_that_can_be(workspace: Workspace, study: Study) -> list[str]:
     return rows
 
 
-def _check_sight(workspace: Workspace, study: Study, rows: Sequence[str]) -> None:
-    saying = [row for row in rows if says(study.rows[row])]
-    if saying:
-        data = split_data(workspace, study.split_config(0), described=False)
-        check_sight(study, saying, data)
+def _check_descriptions(workspace: Workspace, study: Study, rows: Sequence[str]) -> None:
+    """See that descriptions are there before hours of fits, if some row learns from them."""
+    split = study.split_config(0)
+    data = split_data(workspace, split, described=False)
+    check_sight(study, rows, data)
+    if any(learns(study, row, data) for row in rows):
+        split_data(workspace, split, described=True)  # which says what is missing
 
 
 def _check_unchanged(workspace: Workspace, tuned: Sequence[Tuned], fits: Sequence[Fit]) -> None:
     """Refuse to put into one table what was made from different data or descriptions.
 
-    Descriptions count only where some row learns from them.
+    Descriptions count only for what learned from them.
     """
-    contents = {fit.content_hash for fit in fits}
-    described = {fit.described_by for fit in fits} | {found.described_by for found in tuned}
-    learned = any(fit.vectors_hash is not None for fit in fits)
-    if len(contents) > 1 or (learned and len(described - {None}) > 1):
+    contents = {fit.content_hash for fit in fits} | {found.content_hash for found in tuned}
+    described = {fit.described_by for fit in fits if fit.vectors_hash is not None}
+    described |= {found.described_by for found in tuned}
+    if max(len(contents - {None}), len(described - {None})) > 1:
         raise NegGenError(
             f"{workspace.path} has changed while the study ran, so that its rows do not go "
-            f"together; give the same command again, which fits anew only what has changed."
+            f"together; give the same command again."
         )
 
 

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from neggen.comparison.checking import learns
 from neggen.comparison.fitting import Task
 from neggen.comparison.space import (
     Space,
@@ -60,7 +61,8 @@ class Tuned:
         out_of_time: whether the time was over before the trials were.
         importance: how much of the variation each setting explains (PED-ANOVA, Watanabe et al.
             2023), most first; empty where there are too few trials to tell.
-        described_by: a hash of the workspace's vectors meanwhile; None without any.
+        content_hash: of the data; None if nothing was tried.
+        described_by: a hash of the workspace's vectors, if the row learns from any.
     """
 
     params: dict[str, Any]
@@ -70,6 +72,7 @@ class Tuned:
     seconds: float = 0.0
     out_of_time: bool = False
     importance: dict[str, float] = field(default_factory=dict)
+    content_hash: str | None = None
     described_by: str | None = None
 
 
@@ -107,7 +110,8 @@ def tune(
     task = Task(workspace, study.rows[name], study.split_config(0), 0, device)
     dimensions = distributions(space)
     grid = points(space, study.budget - 1)  # the first trial is the row as it stands
-    told = [task.identity(settings), written(space), study.metric]
+    described_by = task.described_by if learns(study, name, task.plain) else None
+    told = [task.identity(settings), written(space), study.metric, described_by]
     trials = _stored(trials_path, name, told)
     this_time = uuid4().hex
     own_base = any(setting.split(".")[0] in ("base", "backbone") for setting in space)
@@ -129,7 +133,8 @@ def tune(
                 on_trial(len(finished), len(finished) if out_of_time else count)
             if out_of_time or len(finished) == count:
                 best = _best(name, finished, space, out_of_time)
-                return replace(best, described_by=task.described_by)
+                content_hash = task.data.content_hash
+                return replace(best, content_hash=content_hash, described_by=described_by)
             if not stands:
                 params: dict[str, Any] = {}
             elif untried is not None:

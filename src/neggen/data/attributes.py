@@ -75,7 +75,8 @@ def without_columns(items: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
 
 def text_of(items: pl.DataFrame, columns: tuple[str, ...], index: int) -> str | None:
     """Return the attributes of one item as ``name: value`` lines, or None if it has none."""
-    return _lines(columns, (items[column][index] for column in columns))
+    values = (items[column][index] for column in columns)
+    return _lines(columns, (v.to_list() if isinstance(v, pl.Series) else v for v in values))
 
 
 def texts_of(items: pl.DataFrame) -> Iterator[str | None]:
@@ -89,7 +90,7 @@ def texts_of(items: pl.DataFrame) -> Iterator[str | None]:
 def _lines(columns: tuple[str, ...], values: Iterable[Any]) -> str | None:
     lines = []
     for column, value in zip(columns, values, strict=True):
-        if isinstance(value, pl.Series | list):
+        if isinstance(value, list):
             value = ", ".join(str(entry) for entry in value if entry is not None)
         if value is not None and str(value).strip():
             lines.append(f"{column}: {str(value).strip()}")

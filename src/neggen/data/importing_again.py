@@ -9,7 +9,7 @@ from neggen.data.attributes import texts_of
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
 from neggen.data.store import load_items
-from neggen.errors import NegGenError
+from neggen.errors import NegGenError, quoted
 from neggen.workspace import Workspace
 
 
@@ -32,7 +32,8 @@ def remarks_on_change(workspace: Workspace, data: Dataset, left_out: Sequence[st
     remarks = []
     taken = data.item_table.columns
     if back := [name for name in before if name in taken and name not in left_out]:
-        again = " ".join(f"--leave-out {name}" for name in back)
+        there = [name for name in before if name in taken or name in left_out]
+        again = " ".join(f"--leave-out {quoted(name)}" for name in there)
         remarks.append(
             f"The import before left out {', '.join(back)}, and this one does not; to leave out "
             f"the same: {again}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from neggen.data.dataset import Dataset
 from neggen.data.picture import UnreadablePicture, read_picture_file
@@ -65,6 +68,20 @@ def put_in_place(workspace: Workspace, staged: Workspace, data: Dataset) -> None
             shutil.move(path, target)
     _remove_others(data, workspace.image_dir)
     staged.manifest_path.replace(workspace.manifest_path)
+
+
+@contextmanager
+def imported_alone(workspace: Workspace) -> Iterator[None]:
+    """Keep other processes from importing into a workspace for a block."""
+    workspace.locks_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(workspace.locks_dir / "import.lock", timeout=0):
+            yield
+    except Timeout:
+        raise NegGenError(
+            f"Another process is importing into {workspace.path}; give the same command again when "
+            f"that one has ended."
+        ) from None
 
 
 def _pictures(data: Dataset) -> Iterator[tuple[Path, str, bytes]]:

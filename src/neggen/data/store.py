@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neggen.config import SplitConfig
 from neggen.data.dataset import Dataset
 from neggen.data.indexing import positions
-from neggen.data.placing import copy_pictures, put_in_place
+from neggen.data.placing import copy_pictures, imported_alone, put_in_place
 from neggen.data.stored_files import (
     file_name,
     read_arrays,
@@ -67,40 +67,50 @@ def save_dataset(
     if workspace.manifest_path.exists():
         if not overwrite:
             if workspace.manifest().get("content_hash") == data.content_hash:
-                mark.unlink(missing_ok=True)
+                if mark.exists():
+                    mark.unlink()
                 return False
             raise _holds_other_data(workspace)
     elif not overwrite:
         _refuse_strangers(workspace)
     for name in (*data.test_sets, *data.features, *data.graphs):
         file_name(name)  # before anything is written
-    if not workspace.manifest_path.exists():
-        write_text(mark, source)
-    staged = Workspace(workspace.path / STAGED)
-    shutil.rmtree(staged.path, ignore_errors=True)  # of an import that was killed
-    try:
-        copy_pictures(data, workspace.image_dir, staged.image_dir)
-        _write_tables(staged, data)
-        users, items = data.shape
-        staged.write_manifest(
-            source=source,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            content_hash=data.content_hash,
-            left_out=list(left_out) or None,
-            notes=list(data.notes),
-            counts={
-                "users": users,
-                "items": items,
-                "interactions": len(data.users),
-                "pictures": int(data.item_table["image"].count()),
-            },
-        )
+    with imported_alone(workspace):
+        if not workspace.manifest_path.exists():
+            write_text(mark, source)
+        staged = Workspace(workspace.path / STAGED)
+        shutil.rmtree(staged.path, ignore_errors=True)  # of an import that was killed
+        try:
+            copy_pictures(data, workspace.image_dir, staged.image_dir)
+            _write_tables(staged, data)
+            _write_manifest(staged, data, source, left_out)
+        except BaseException:
+            shutil.rmtree(staged.path, ignore_errors=True)
+            raise
         write_text(mark, source)
         put_in_place(workspace, staged, data)
-    finally:
         shutil.rmtree(staged.path, ignore_errors=True)
-    mark.unlink()
+        mark.unlink()
     return True
+
+
+def _write_manifest(
+    workspace: Workspace, data: Dataset, source: str, left_out: Sequence[str]
+) -> None:
+    users, items = data.shape
+    workspace.write_manifest(
+        source=source,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        content_hash=data.content_hash,
+        left_out=list(left_out) or None,
+        notes=list(data.notes),
+        counts={
+            "users": users,
+            "items": items,
+            "interactions": len(data.users),
+            "pictures": int(data.item_table["image"].count()),
+        },
+    )
 
 
 def _write_tables(workspace: Workspace, data: Dataset) -> None:

@@ -246,7 +246,8 @@ class Recommender(Parameters, ABC):
             model._restore({name: tensor.to(device) for name, tensor in tensors.items()})
         except DAMAGE as error:
             raise NegGenError(
-                f"The model in {folder} is damaged ({error}); train it anew."
+                f"The model in {folder} is damaged, or of another version ({error}); train it anew "
+                f"(neggen train --overwrite)."
             ) from None
         return model
 

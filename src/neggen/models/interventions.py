@@ -48,6 +48,11 @@ def intervene(
 ) -> Interventions:
     """Exchange every slot of some items, distinct internal ones, and see what that changes."""
     assert data.records is not None
+    if vectors.encoder not in (None, encoder.fingerprint):
+        raise NegGenError(
+            f"The encoder '{encoder.name}' is another one than the data were encoded with; take "
+            f"the encoder that made their vectors."
+        )
     slots, texts = _one_slot_changes(data, as_read(data.records, vectors.reads), items)
     place = slots["item"].to_numpy()
     modality = np.array([vectors.modalities.index(name) for name in slots["modality"]], dtype=int)
@@ -66,7 +71,7 @@ def intervene(
         before = learned_vectors(model, vectors, place[few])
         positive = before.positive.copy()  # [few, modalities, width]
         positive[np.arange(len(positive)), modality[few]] = encoded[row_of[few]]
-        after = replace(before, positive=positive, encoder=encoder.fingerprint)
+        after = replace(before, positive=positive)
         with torch.no_grad():
             effects.append(model.effects_of(before) - model.effects_of(after))
     return Interventions(slots, torch.cat(effects))

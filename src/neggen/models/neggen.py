@@ -135,10 +135,11 @@ class NegGen(GradientModel, Described):
         return users, items
 
     def set_params(self, **settings: Any) -> Self:
-        """Change settings, but not what it stands on; see :class:`Parameters`."""
+        """Change settings; what it was given to stand on stays, unless they name another base."""
         base = self.base
         super().set_params(**settings)
-        self.base = base
+        if not {"backbone", "base"} & settings.keys():
+            self.base = base
         return self
 
     def __sklearn_clone__(self) -> Self:

@@ -189,3 +189,16 @@ def test_decisions_are_saved_though_answers_are_damaged(tmp_path: Path) -> None:
         assert listing.damage is not None
     assert [line for line in found if "answer" not in line] == units + reviews
     assert 100 < len(found) < 300
+
+
+def test_decisions_to_come_count_though_fewer_were_saved_than_the_records_know(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    restore(path, write(tmp_path / "saved.jsonl", UNIT, REVIEW), known=50)
+    before, after = State(None, None), State("approved", None)
+    review = Review(("7", "text", 0), "approve", "Ann", "d", before, after)
+    assert add_review(path, review, seen=1)
+    restore(path, tmp_path / "saved.jsonl", known=3)
+    assert add_review(path, review, seen=51)
+    assert [each.number for each in read_reviews(path)] == [1, 51, 52]

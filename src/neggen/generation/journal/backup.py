@@ -1,7 +1,8 @@
 """A journal as JSON lines that need no neggen to be read, and back again.
 
 A line is an answer, a unit that failed or cost something beside its answers, or a decision of a
-person; the rest of a journal follows from these. Lines may come from anywhere: each is checked.
+person; the rest of a journal follows from these, but for batches that are under way. Lines may come
+from anywhere: each is checked.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _ADD_REVIEW = """
 INSERT OR IGNORE INTO reviews (number, item_id, modality, completion, action, reviewer, describes,
 before, after, undoes, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_NUMBERED = """
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'reviews', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'reviews')
 """
 
 
@@ -154,10 +159,15 @@ def is_saved(path: Path) -> bool:
         return False
 
 
-def restore(path: Path, source: Path) -> Counter[str]:
+def restore(path: Path, source: Path, known: int = 0) -> Counter[str]:
     """Put the lines of a file into the journal at ``path``, all or none.
 
     What the journal has already stays as it is.
+
+    Args:
+        path: the journal.
+        source: what was saved.
+        known: the last review that the records are changed by; those to come have later numbers.
 
     Returns:
         How many lines of each sort were missing; see :func:`saved`.
@@ -178,6 +188,8 @@ def restore(path: Path, source: Path) -> Counter[str]:
                 missing["failures"] += execute(_ADD_UNIT, _values(line)).rowcount
             else:
                 missing["reviews"] += _add_review(execute, line, where, path)
+        execute(_NUMBERED)
+        execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'reviews'", (known,))
     return missing
 
 
