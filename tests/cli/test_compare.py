@@ -218,9 +218,12 @@ def test_models_without_vectors_need_no_encoding(cli: Cli, ready: Workspace) -> 
     told = cli("compare", ready.path, "--models", "popularity,ease", "--seeds", 1, "--json")
     assert told.code == 0, told.err
     assert set(told.json()["rows"]) == {"popularity", "ease"}
-    refused = cli("compare", ready.path, "--models", "popularity,content-ease", "--seeds", 1)
+    fits = sorted((ready.studies_dir / "cache" / "fits").glob("*.json"))
+    refused = cli("compare", ready.path, "--models", "popularity,content-ease", "--seeds", 2)
     assert refused.code == 2
     assert "run: neggen encode" in refused.remark()
+    made = sorted((ready.studies_dir / "cache" / "fits").glob("*.json"))
+    assert made == fits, "no fit before what is missing is told"
 
 
 def test_tune_also_tunes_the_sampler_that_is_set(cli: Cli, ready: Workspace) -> None:
