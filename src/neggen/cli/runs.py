@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neggen.cli.catalogue import JsonOption, WorkspaceArgument
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 def runs(workspace: WorkspaceArgument, as_json: JsonOption = False) -> None:
     """List the runs of a workspace: what was trained on which split, and how good it is.
 
-    – stands for what was not measured: evaluate it. compare says whether a difference is chance.
+    – stands for what was not measured: evaluate it. --json has all figures and settings. Whether a
+    difference is chance, compare says.
     """
     from neggen.errors import NegGenError
     from neggen.runs import finished_runs, unfinished_runs
@@ -34,7 +36,8 @@ def runs(workspace: WorkspaceArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     elif rows:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
+        title = f"{place.runs_dir}, with NDCG@20 on validation and test"
+        print_table(list(rows[0]), [list(row.values()) for row in rows], title=title)
     else:
         remarks.append(f"{place.path} holds no finished run: neggen train makes one.")
     for run in unfinished_runs(place):
@@ -69,11 +72,10 @@ def _row(described: dict[str, Any]) -> dict[str, str]:
         return f"{figures[metric]:.4f}" if metric in figures else "–"
 
     return {
-        "run": described["run"],
+        "run": Path(described["run"]).name,
         "model": described["model"],
         "split": SplitConfig.build(described["split"]).name,
-        "valid NDCG@20": figure(described["valid"], "ndcg@20"),
-        "test NDCG@20": figure(test, "ndcg@20"),
-        "test Recall@20": figure(test, "recall@20"),
+        "valid": figure(described["valid"], "ndcg@20"),
+        "test": figure(test, "ndcg@20"),
         "fit s": f"{described['seconds']:,.0f}",
     }
