@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neggen.cli.imported import counts as counts
-from neggen.cli.imported import show_dry_run
+from neggen.cli.imported import counts, show_dry_run
 from neggen.cli.output import console, counting, print_json, print_table, say, suggest
 from neggen.errors import NegGenError, quoted
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from neggen.cli.catalogue import JsonOption, WorkspaceArgument, counts
+from neggen.cli.catalogue import JsonOption, WorkspaceArgument
+from neggen.cli.imported import counts
 from neggen.cli.learning import RunArgument
 from neggen.cli.output import console, print_json, print_table, say
 from neggen.errors import quoted

@@ -8,9 +8,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neggen.cli.catalogue import counts
 from neggen.cli.checkup import Check, Note
 from neggen.cli.checkup.journal import check_journal
+from neggen.cli.imported import counts
 from neggen.errors import NegGenError, first_line, quoted
 from neggen.workspace import Workspace
 
