@@ -140,9 +140,7 @@ def tune(
             elif untried is not None:
                 params = untried[0]
             else:
-                # Drawn in memory, so that a trial is in the file only when it is finished.
-                sampler = optuna.samplers.TPESampler(seed=len(finished), constant_liar=False)
-                params = _in_memory(finished, sampler).ask(dimensions).params
+                params = _drawn(finished, dimensions)
             outcome = _known(finished, params) or _try(
                 task,
                 with_settings(settings, decoded(params, space)),
@@ -206,6 +204,13 @@ def _in_time(trials: list[FrozenTrial], seconds: float) -> tuple[list[FrozenTria
             return trials[:number], True
         spent += trial.user_attrs["seconds"]
     return trials, bool(seconds) and spent >= seconds
+
+
+def _drawn(finished: list[FrozenTrial], dimensions: dict[str, Any]) -> dict[str, Any]:
+    """Draw the next settings, in memory, so that a trial is in the file only once it is over."""
+    sampler = import_optuna().samplers.TPESampler(seed=len(finished), constant_liar=False)
+    params: dict[str, Any] = _in_memory(finished, sampler).ask(dimensions).params
+    return params
 
 
 def _known(finished: list[FrozenTrial], params: Mapping[str, Any]) -> dict[str, Any] | None:
